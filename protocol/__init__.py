@@ -1,0 +1,58 @@
+r"""Dafka's wire: messages to frames and back, useful on its own.
+
+    >>> from protocol import Ack, build, parse
+    >>> build(Ack("PRODUCER", "hello", 4))
+    [b'KPRODUCER\x00\x01\x05hello\x00\x00\x00\x00\x00\x00\x00\x04']
+    >>> parse(_)
+    Ack(topic='PRODUCER', subject='hello', sequence=4)
+
+Start at `messages` (what is said), then `grammar` (how it looks on the wire).
+"""
+
+from __future__ import annotations
+
+from protocol.codec import build, parse, parse_subscription, record_prefix, subscription
+from protocol.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
+from protocol.messages import (
+    Ack,
+    Beacon,
+    ConsumerHello,
+    DataMessage,
+    DirectHead,
+    DirectRecord,
+    Fetch,
+    GetHeads,
+    Head,
+    Message,
+    NodeBeacon,
+    Record,
+    StoreHello,
+    TowerBeacon,
+    Welcome,
+)
+
+__all__ = [
+    "Ack",
+    "Beacon",
+    "ConsumerHello",
+    "DataMessage",
+    "DirectHead",
+    "DirectRecord",
+    "Fetch",
+    "GetHeads",
+    "Head",
+    "LocalProtocolError",
+    "Message",
+    "NodeBeacon",
+    "ProtocolError",
+    "Record",
+    "RemoteProtocolError",
+    "StoreHello",
+    "TowerBeacon",
+    "Welcome",
+    "build",
+    "parse",
+    "parse_subscription",
+    "record_prefix",
+    "subscription",
+]

@@ -1,0 +1,94 @@
+"""The messages by which nodes find each other: one text in each frame, no header.
+
+Beacons and data messages never travel on the same socket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from construct import StringError
+
+from protocol.errors import LocalProtocolError, RemoteProtocolError
+from protocol.messages import Beacon, NodeBeacon, TowerBeacon, Welcome
+from protocol.primitives import MAX_STRING_BYTES, MAX_TEXT_BYTES, decode_text, encode_text
+
+BEACON_ID = b"B"
+WELCOME_ID = b"W"
+
+# node-beacon  = %s"B", address, host, port     [, role, version]
+# tower-beacon = %s"B", address, endpoint       [, role, version]
+# welcome      = %s"W"
+#
+# address      = *OCTET
+# host         = *OCTET                    ; without "://", which tells the two apart
+# port         = *OCTET                    ; decimal digits, if the node is sane
+# endpoint     = *OCTET "://" *OCTET
+# role         = *255OCTET                 ; extensions: they let towers and tools list nodes,
+# version      = *255OCTET                 ; an empty frame stands for "not told"
+NODE_FIELDS = ("address", "host", "port")
+TOWER_FIELDS = ("address", "endpoint")
+EXTENSION_FIELDS = ("role", "version")
+
+_SCHEME = "://"
+
+
+def parse_beacon(frames: Sequence[bytes]) -> NodeBeacon | TowerBeacon:
+    """Return the beacon; surplus frames that are not a role and a version are ignored."""
+    if frames[0] != BEACON_ID:
+        raise RemoteProtocolError("a beacon begins with the frame 'B' alone", "id", 1)
+    is_tower = len(frames) > 2 and _SCHEME.encode() in frames[2][:MAX_TEXT_BYTES]
+    names = TOWER_FIELDS if is_tower else NODE_FIELDS
+    if len(frames) <= len(names):
+        missing = names[len(frames) - 1]
+        reason = f"a beacon of {len(frames)} frames that has no port, nor an endpoint with '://'"
+        raise RemoteProtocolError(reason, missing, frame=len(frames))
+    values = [_parse_text(frames[i], name, i) for i, name in enumerate(names, start=1)]
+    extensions = _parse_extensions(frames[1 + len(names) :])
+    return (TowerBeacon if is_tower else NodeBeacon)(*values, *extensions)
+
+
+def _parse_text(frame: bytes, name: str, number: int) -> str:
+    if len(frame) > MAX_TEXT_BYTES:
+        reason = f"a text of {len(frame)} bytes, at most {MAX_TEXT_BYTES} are allowed"
+        raise RemoteProtocolError(reason, name, frame=number)
+    return decode_text(frame)
+
+
+def _parse_extensions(surplus: Sequence[bytes]) -> list[str | None]:
+    if len(surplus) < len(EXTENSION_FIELDS):
+        return [None, None]
+    return [
+        decode_text(frame) if 0 < len(frame) <= MAX_STRING_BYTES else None
+        for frame in surplus[: len(EXTENSION_FIELDS)]
+    ]
+
+
+def build_beacon(message: Beacon) -> list[bytes]:
+    """Return the frames of a beacon, or of a welcome."""
+    if isinstance(message, Welcome):
+        return [WELCOME_ID]
+    is_tower = isinstance(message, TowerBeacon)
+    frames = [BEACON_ID]
+    for name in TOWER_FIELDS if is_tower else NODE_FIELDS:
+        frames.append(_build_text(getattr(message, name), name, MAX_TEXT_BYTES, len(frames)))
+    if (_SCHEME.encode() in frames[2]) is not is_tower:
+        reason = f"a tower's endpoint contains {_SCHEME!r}, a node's host does not"
+        raise LocalProtocolError(reason, "endpoint" if is_tower else "host", frame=2)
+    if message.role is not None or message.version is not None:
+        for name in EXTENSION_FIELDS:
+            frames.append(_build_extension(getattr(message, name), name, len(frames)))
+    return frames
+
+
+def _build_extension(value: str | None, name: str, number: int) -> bytes:
+    if value == "":
+        raise LocalProtocolError("an empty text cannot be told from None", name, frame=number)
+    return _build_text(value or "", name, MAX_STRING_BYTES, number)
+
+
+def _build_text(value: str, name: str, limit: int, number: int) -> bytes:
+    try:
+        return encode_text(value, limit)
+    except StringError as error:
+        raise LocalProtocolError(str(error), name, frame=number) from error

@@ -1,0 +1,115 @@
+"""What we add to the reference's messages: optional fields in trailing bytes of the header.
+
+Reference nodes ignore every byte behind the fields they know (they abort on surplus frames),
+so a block of tagged values goes there. Bytes of anyone else may stand there too: whatever is
+not a well-formed block to its last byte is treated as absent, never as an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from construct import (
+    Const,
+    ConstructError,
+    ExprValidator,
+    GreedyBytes,
+    Prefixed,
+    Struct,
+    Switch,
+    this,
+)
+
+from protocol.errors import LocalProtocolError
+from protocol.primitives import Number1, Number8, Sized, String, ToTheEnd
+
+MAGIC = b"\xda\xfc\xa0\x01"
+"""Begins a block. Not UTF-8, so no text runs into it; the last byte is the block's version."""
+
+MAX_BLOCK_BYTES = 1024
+"""A longer block is treated as absent: our own have at most some 60 bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """An optional field: its name in the message and its tag in the block."""
+
+    name: str
+    tag: int
+
+
+# On ACK: which store has the records, so that a producer can wait for several distinct ones.
+# On FETCH: which store shall answer, so that one answers and not all.
+# On DIRECT-HEAD: which store answers, so that a consumer knows whom to ask.
+STORE = Extension("store", 1)
+
+# On DIRECT-HEAD: the first offset still kept, so that nobody waits for what has expired.
+EARLIEST = Extension("earliest", 2)
+
+# On HEAD: the first unacknowledged offset, so that a reader knows which records only the
+# producer has; and that its FETCH answers are exact, which those of the reference are not.
+ACKED = Extension("acked", 3)
+
+# On HEAD: milliseconds since the producer started, so that a consumer of the latest records
+# can tell a partition that is new from one it merely has not heard of yet.
+AGE = Extension("age_ms", 4)
+
+
+def _is_address(text: str, context: Any) -> bool:
+    return len(text) == 32 and text.isascii()
+
+
+# store-value = %d32 32OCTET
+_Address = ExprValidator(String, _is_address)
+
+# number-value = %d8 number-8
+_Number = Sized(Number8)
+
+# field = number-1 (store-value / number-value / unknown)     ; a tag and its value
+# unknown = string                                            ; is skipped
+Field = Struct(
+    "tag" / Number1,
+    "value"
+    / Switch(
+        this.tag,
+        {STORE.tag: _Address, EARLIEST.tag: _Number, ACKED.tag: _Number, AGE.tag: _Number},
+        default=Prefixed(Number1, GreedyBytes),
+    ),
+)
+
+# block = %xDA.FC.A0.01 *field     ; up to the end of the frame; the last of equal tags counts
+Block = Struct("magic" / Const(MAGIC), "fields" / ToTheEnd(Field))
+
+
+def parse_block(trailing: bytes, wanted: Iterable[Extension]) -> dict[str, Any]:
+    """Return those of the `wanted` values that `trailing` holds, by name."""
+    if not trailing.startswith(MAGIC) or len(trailing) > MAX_BLOCK_BYTES:
+        return {}
+    try:
+        block = Block.parse(trailing)
+    except ConstructError:
+        return {}
+    values = {field.tag: field.value for field in block.fields}
+    return {
+        extension.name: values[extension.tag] for extension in wanted if extension.tag in values
+    }
+
+
+def build_block(values: Iterable[tuple[Extension, Any]], start: int = 0) -> bytes:
+    """Return the block for those `values` that are not None; no bytes if all are.
+
+    `start` is where the block will stand, for the position in a `LocalProtocolError`.
+    """
+    block = b""
+    for extension, value in values:
+        if value is None:
+            continue
+        block = block or MAGIC
+        try:
+            block += Field.build({"tag": extension.tag, "value": value})
+        except ConstructError as error:
+            reason = str(error).splitlines()[-1]
+            raise LocalProtocolError(reason, extension.name, start + len(block)) from error
+    return block

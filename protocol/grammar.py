@@ -1,0 +1,183 @@
+"""The header of every data message, in the order of the protocol's table of messages.
+
+Declarations only: `codec` reads and writes frames by them. The ABNF above each is the rule it
+declares; `topic`, `version`, `string` and so on are those of `primitives`, and `[block]` is
+the trailing block of `extensions`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from construct import Const, Struct
+
+from protocol.extensions import ACKED, AGE, EARLIEST, STORE, Extension
+from protocol.messages import (
+    Ack,
+    ConsumerHello,
+    DataMessage,
+    DirectHead,
+    DirectRecord,
+    Fetch,
+    GetHeads,
+    Head,
+    Record,
+    StoreHello,
+)
+from protocol.primitives import InlineTopic, Number4, Number8, String, Subjects, Version
+
+# address  = string     ; who published the record, or who speaks: 32 upper-case hex digits
+# subject  = string     ; the topic a record belongs to
+# sequence = number-8   ; the record's offset in its partition
+# count    = number-4
+# content  = *OCTET     ; a frame of its own
+
+# record = %s"M" topic version address subject sequence, content
+RecordHeader = Struct(
+    "id" / Const(b"M"),
+    "topic" / InlineTopic,
+    "version" / Version,
+    "address" / String,
+    "subject" / String,
+    "sequence" / Number8,
+)
+
+# direct-record = %s"D" topic version address subject sequence, content
+DirectRecordHeader = Struct(
+    "id" / Const(b"D"),
+    "topic" / InlineTopic,
+    "version" / Version,
+    "address" / String,
+    "subject" / String,
+    "sequence" / Number8,
+)
+
+# fetch = %s"F" topic version address subject sequence count [block]
+FetchHeader = Struct(
+    "id" / Const(b"F"),
+    "topic" / InlineTopic,
+    "version" / Version,
+    "address" / String,
+    "subject" / String,
+    "sequence" / Number8,
+    "count" / Number4,
+)
+
+# ack = %s"K" topic version subject sequence [block]
+AckHeader = Struct(
+    "id" / Const(b"K"),
+    "topic" / InlineTopic,
+    "version" / Version,
+    "subject" / String,
+    "sequence" / Number8,
+)
+
+# head = %s"H" topic version address subject sequence [block]
+HeadHeader = Struct(
+    "id" / Const(b"H"),
+    "topic" / InlineTopic,
+    "version" / Version,
+    "address" / String,
+    "subject" / String,
+    "sequence" / Number8,
+)
+
+# direct-head = %s"E" topic version address subject sequence [block]
+DirectHeadHeader = Struct(
+    "id" / Const(b"E"),
+    "topic" / InlineTopic,
+    "version" / Version,
+    "address" / String,
+    "subject" / String,
+    "sequence" / Number8,
+)
+
+# get-heads = %s"G" topic version address
+GetHeadsHeader = Struct(
+    "id" / Const(b"G"),
+    "topic" / InlineTopic,
+    "version" / Version,
+    "address" / String,
+)
+
+# consumer-hello = %s"W" topic version address subjects
+ConsumerHelloHeader = Struct(
+    "id" / Const(b"W"),
+    "topic" / InlineTopic,
+    "version" / Version,
+    "address" / String,
+    "subjects" / Subjects,
+)
+
+# store-hello = %s"L" topic version address
+StoreHelloHeader = Struct(
+    "id" / Const(b"L"),
+    "topic" / InlineTopic,
+    "version" / Version,
+    "address" / String,
+)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """All that is known about one kind of data message."""
+
+    id: bytes
+    name: str
+    message: type[DataMessage]
+    header: Any
+    route: str
+    extensions: tuple[Extension, ...] = ()
+
+    @cached_property
+    def fields(self) -> tuple[str, ...]:
+        """Names of the header's variable fields, which are the message's first ones."""
+        return tuple(part.name for part in self.header.subcons if part.name not in _CONSTANT)
+
+    @cached_property
+    def frames(self) -> int:
+        """How many frames the message has."""
+        return 2 if "content" in self.message.__dataclass_fields__ else 1
+
+
+_CONSTANT = ("id", "version")
+
+KINDS = (
+    Kind(b"M", "RECORD", Record, RecordHeader, "producer to consumers and store writers"),
+    Kind(
+        b"D",
+        "DIRECT-RECORD",
+        DirectRecord,
+        DirectRecordHeader,
+        "producer or store reader to who fetched it",
+    ),
+    Kind(
+        b"F",
+        "FETCH",
+        Fetch,
+        FetchHeader,
+        "consumer or store writer to producer and store readers",
+        (STORE,),
+    ),
+    Kind(b"K", "ACK", Ack, AckHeader, "store writer to producer", (STORE,)),
+    Kind(b"H", "HEAD", Head, HeadHeader, "producer to consumers and store writers", (ACKED, AGE)),
+    Kind(
+        b"E",
+        "DIRECT-HEAD",
+        DirectHead,
+        DirectHeadHeader,
+        "store reader to one consumer",
+        (EARLIEST, STORE),
+    ),
+    Kind(b"G", "GET-HEADS", GetHeads, GetHeadsHeader, "consumer to store readers"),
+    Kind(
+        b"W",
+        "CONSUMER-HELLO",
+        ConsumerHello,
+        ConsumerHelloHeader,
+        "consumer to one store reader",
+    ),
+    Kind(b"L", "STORE-HELLO", StoreHello, StoreHelloHeader, "store reader to one consumer"),
+)
