@@ -1,0 +1,152 @@
+"""What a machine may ask its shell to do. Shells execute a returned list in order.
+
+Nothing here does anything; see `dafka.io` for the executing side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dafka.core.run import Run
+from protocol import Message, NodeBeacon, TowerBeacon
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send one message on the node's own publishing socket."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class SendRun:
+    """Publish a run to everybody, as RECORDs."""
+
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class SendDirect:
+    """Send a run to one requester, as DIRECT-RECORDs.
+
+    A shell that cannot send all of it now reports where it stopped to the machine's `blocked`.
+    """
+
+    requester: str
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """Let messages that begin with `prefix` in, from every peer."""
+
+    prefix: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribe:
+    """Undo one `Subscribe`."""
+
+    prefix: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Listen to a peer that has been introduced."""
+
+    address: str
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """Stop listening to a peer that has fallen silent."""
+
+    address: str
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectStore:
+    """Listen to a store's direct answers, on the socket that only stores are connected to."""
+
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class DisconnectStore:
+    """Undo a `ConnectStore`."""
+
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class SendBeacon:
+    """Tell every tower that this node is alive."""
+
+    message: NodeBeacon
+
+
+@dataclass(frozen=True, slots=True)
+class ReachTowers:
+    """Connect to every tower anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """Introduce a node to all others (a tower's only action)."""
+
+    message: TowerBeacon
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """Hand a run, the next of its partition, to the user."""
+
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Write a run, the next of its partition, to the log; report with `committed`."""
+
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Read a slice of a partition from the log for a requester; report with `read_done`."""
+
+    requester: str
+    topic: str
+    partition: str
+    first: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Warn:
+    """Tell the operator something that needs attention. The shell limits the rate per `key`."""
+
+    key: str
+    text: str
+
+
+Action = (
+    Send
+    | SendRun
+    | SendDirect
+    | Subscribe
+    | Unsubscribe
+    | Connect
+    | Disconnect
+    | ConnectStore
+    | DisconnectStore
+    | SendBeacon
+    | ReachTowers
+    | Forward
+    | Deliver
+    | Append
+    | Read
+    | Warn
+)

@@ -1,0 +1,125 @@
+"""Decides when a node shows itself to the towers, and which peers it listens to.
+
+Rules from shared/wire ("Discovery"): a beacon at once when a tower welcomes us, one per interval,
+one more at once for each endpoint seen for the first time. Peers are known by endpoint.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from dafka.core.actions import Action, Connect, Disconnect, ReachTowers, SendBeacon, Warn
+from protocol import NodeBeacon, TowerBeacon, Welcome
+
+_MAX_ENDPOINT = 300
+_SCHEMES = ("tcp://", "ipc://", "inproc://")
+
+
+@dataclass(slots=True)
+class Peer:
+    """A node that has been introduced; `seen` is when it was last heard of."""
+
+    address: str
+    endpoint: str
+    seen: float
+    role: str | None = None
+    version: str | None = None
+
+
+class Beacon:
+    """The discovery side of every node but towers."""
+
+    def __init__(
+        self,
+        own: NodeBeacon,
+        *,
+        interval: float,
+        timeout: float,
+        max_peers: int,
+    ) -> None:
+        self._own = own
+        self._interval = interval
+        self._timeout = timeout
+        self._max_peers = max_peers
+        self._next_beacon: float | None = None
+        self._next_check: float | None = None
+        self._heard = 0.0
+        self._next_reach = 0.0
+        self.peers: dict[str, Peer] = {}
+
+    def start(self, now: float) -> list[Action]:
+        """Show up at once; whoever hears it, hears it."""
+        self._next_check = now + self._interval
+        self._heard = now
+        return self._beacon(now)
+
+    def tower_connected(self, now: float) -> list[Action]:
+        """A tower has just begun to listen to us, or welcomed us: it has not heard us yet."""
+        return self._beacon(now)
+
+    def receive(self, message: TowerBeacon | Welcome, now: float) -> list[Action]:
+        """Learn of a peer, or that a tower is there."""
+        if not self._towers_speak(now):
+            # Nobody could be heard while the towers were silent: all get their time again.
+            for peer in self.peers.values():
+                peer.seen = now
+        self._heard = now
+        match message:
+            case Welcome():
+                return self.tower_connected(now)
+            case TowerBeacon():
+                return self._on_tower_beacon(message, now)
+            case _:
+                assert_never(message)
+
+    def _on_tower_beacon(self, message: TowerBeacon, now: float) -> list[Action]:
+        if message.address == self._own.address:
+            return []
+        peer = self.peers.get(message.endpoint)
+        if peer is not None:
+            peer.seen = now
+            return []
+        if not message.endpoint.startswith(_SCHEMES) or len(message.endpoint) > _MAX_ENDPOINT:
+            return [Warn("endpoint", f"ignored a peer's endpoint {message.endpoint[:60]!r}")]
+        if len(self.peers) >= self._max_peers:
+            return [Warn("peers", f"ignored a peer beyond max_peers={self._max_peers}")]
+        self.peers[message.endpoint] = Peer(
+            message.address, message.endpoint, now, message.role, message.version
+        )
+        return [Connect(message.address, message.endpoint), *self._beacon(now)]
+
+    def tick(self, now: float) -> list[Action]:
+        """Send the regular beacon, and drop peers that have been silent for too long.
+
+        While no tower speaks, not even to repeat our own beacon, silence says nothing of peers:
+        losing the towers disturbs nobody who is already introduced.
+        """
+        actions: list[Action] = []
+        if self._next_beacon is not None and now >= self._next_beacon:
+            actions += self._beacon(now)
+        if self._next_check is not None and now >= self._next_check:
+            self._next_check = now + self._interval
+            if not self._towers_speak(now) and now >= self._next_reach:
+                # libzmq never tries again where something else once answered on that port.
+                self._next_reach = now + 2 * self._interval
+                actions.append(ReachTowers())
+            late = now - self._timeout
+            silent = [p for p in self.peers.values() if p.seen < late]
+            for peer in silent if self._towers_speak(now) else []:
+                del self.peers[peer.endpoint]
+                actions.append(Disconnect(peer.address, peer.endpoint))
+        return actions
+
+    def _towers_speak(self, now: float) -> bool:
+        return now - self._heard <= 2 * self._interval
+
+    def next_deadline(self) -> float | None:
+        """When `tick` has something to do, in the time of `now`."""
+        if self._next_beacon is None or self._next_check is None:
+            return None
+        return min(self._next_beacon, self._next_check)
+
+    def _beacon(self, now: float) -> list[Action]:
+        self._next_beacon = now + self._interval
+        return [SendBeacon(self._own)]

@@ -1,0 +1,274 @@
+"""Decides what a consumer delivers, and how it gets what it missed.
+
+Each partition is delivered in order, once and without gaps. The shell hands in messages and
+runs, delivers what `Deliver` says and stops reading while `full` is true.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dafka.config import ConsumerConfig
+from dafka.core.actions import Action, Deliver, Send, Subscribe
+from dafka.core.backlog import Backlog, Key, Partition
+from dafka.core.fetcher import FetchPolicy
+from dafka.core.role import Role, named_in
+from dafka.core.run import Arrival, Origin, Run
+from dafka.core.start import first_offset, is_newcomer
+from protocol import (
+    ConsumerHello,
+    DirectHead,
+    DirectRecord,
+    GetHeads,
+    Head,
+    Message,
+    Record,
+    StoreHello,
+    subscription,
+)
+
+_HEADS_RETRY_S = 1.0
+_HEADS_RETRY_MAX_S = 60.0
+
+
+@dataclass(slots=True)
+class ConsumerStats:
+    """Counters since the start."""
+
+    records: int = 0
+    bytes: int = 0
+    fetches: int = 0
+    refused: int = 0
+    foreign: int = 0
+
+
+class Consumer(Role):
+    """The consumer's machine."""
+
+    def __init__(self, address: str, config: ConsumerConfig, direct: str) -> None:
+        """`direct` is a second address: answers to it are heard from stores only."""
+        self.address = address
+        self._direct = direct
+        self.stats = ConsumerStats()
+        self._config = config
+        self._start = config.start
+        policy = FetchPolicy(
+            config.fetch_records,
+            config.buffer_bytes,
+            config.fetch_timeout_s,
+            config.fetch_timeout_max_s,
+        )
+        self._backlog = Backlog(policy, config.buffer_bytes, from_stores=True)
+        self._sources = self._backlog.sources
+        self._topics: dict[str, float] = {}
+        self._queued = 0
+        self._paused = False
+        self._heads_at: float | None = None
+        self._heads_pause = _HEADS_RETRY_S
+
+    # Commands
+
+    def start(self, now: float) -> list[Action]:
+        """Make what is meant for us reach us."""
+        return [
+            Subscribe(subscription(kind, self.address))
+            for kind in (DirectRecord, DirectHead, StoreHello)
+        ]
+
+    def subscribe(self, topic: str, now: float) -> list[Action]:
+        """Begin with a topic; delivery starts where the configuration says."""
+        self._topics[topic] = now
+        # The NUL ends the topic on the wire: `metrics` must not let `metrics2` in.
+        actions: list[Action] = [
+            Subscribe(subscription(kind, topic, exact=True)) for kind in (Record, Head)
+        ]
+        return actions + self._ask_heads(now)
+
+    def taken(self, run: Run, now: float) -> list[Action]:
+        """The user has taken a run that was delivered."""
+        was_full = self.full
+        self._queued -= run.cost
+        if not was_full or self.full:
+            return []
+        self._backlog.extend(now)
+        return self._fetch(now)
+
+    def seek(self, topic: str, partition: str, offset: int, now: float) -> list[Action]:
+        """Continue a partition at `offset`, older or newer. The shell forgets what is queued."""
+        key = (topic, partition)
+        old = self._backlog.get(key)
+        fresh = self._backlog.open(key, offset)
+        if old is not None:
+            fresh.exact, fresh.fresh, fresh.stored = old.exact, old.fresh, old.stored
+            fresh.intake.announce(old.intake.end)
+        self._backlog.note(key, fresh)
+        return [*self._ask_heads(now), *self._fetch(now)]
+
+    def seek_all(self, start: str, now: float) -> list[Action]:
+        """Continue every partition at its earliest or its latest record, new ones as well."""
+        self._start = "earliest" if start == "earliest" else "latest"
+        actions: list[Action] = []
+        for (topic, name), partition in self._backlog.items():
+            offset = 0 if start == "earliest" else partition.intake.end
+            actions += self.seek(topic, name, offset, now)
+        return actions or self._ask_heads(now)
+
+    @property
+    def full(self) -> bool:  # type: ignore[override]
+        """So much is delivered but not taken that reading has to pause."""
+        return self._queued >= self._config.buffer_bytes
+
+    def forgotten(self, runs: list[Run]) -> None:
+        """The shell threw away delivered runs (after a seek)."""
+        self._queued -= sum(run.cost for run in runs)
+
+    def partitions(self) -> dict[Key, int]:
+        """The offset that will be delivered next, of every partition seen so far."""
+        return {key: partition.intake.next for key, partition in self._backlog.items()}
+
+    def behind(self) -> int:
+        """Records known to exist that have not been delivered."""
+        lacking = self._backlog.behind.values()
+        return sum(partition.intake.end - partition.intake.next for partition in lacking)
+
+    # Events
+
+    def peer_found(self, address: str, endpoint: str, now: float) -> list[Action]:
+        """A node was introduced."""
+        return self._sources.peer_found(address, endpoint, now)
+
+    def peer_lost(self, address: str, endpoint: str, now: float) -> list[Action]:
+        """A node fell silent. A producer's last records may have reached only the stores."""
+        actions = self._sources.peer_lost(address, endpoint, now)
+        if any(partition == address for (_, partition), _ in self._backlog.items()):
+            actions += self._ask_heads(now)
+        return actions
+
+    def subscribed(self, prefix: bytes, now: float) -> list[Action]:
+        """A peer subscribed to us; a store reader that did can now hear our hello."""
+        store = named_in(prefix, ConsumerHello)
+        return [*self._sources.store_found(store, now), self._hello(store)] if store else []
+
+    def receive(
+        self, message: Message | Arrival, now: float, origin: Origin = Origin.LIVE
+    ) -> list[Action]:
+        """Take a run or a message; `origin` tells the socket a message came from."""
+        match message:
+            case Arrival():
+                return self._on_arrival(message, now)
+            case Head() | DirectHead():
+                return self._on_head(message, now)
+            case StoreHello():
+                return self._on_store_hello(message, origin, now)
+            case _:
+                self.stats.refused += 1
+                return []
+
+    def tick(self, now: float) -> list[Action]:
+        """Repeat what stayed unanswered."""
+        actions: list[Action] = []
+        for store in self._sources.overdue(now):
+            actions += self._store_ready(store, now)
+        if self._heads_at is not None and now >= self._heads_at:
+            pause = min(self._heads_pause * 2, _HEADS_RETRY_MAX_S)
+            actions += self._ask_heads(now)
+            self._heads_at, self._heads_pause = now + pause, pause
+        return actions + self._fetch(now)
+
+    def next_deadline(self) -> float | None:
+        """When `tick` has something to do."""
+        times = [self._heads_at, self._sources.next_deadline()]
+        if not self.full:
+            times.append(self._backlog.next_deadline())
+        return min((t for t in times if t is not None), default=None)
+
+    # Decisions
+
+    def _on_arrival(self, arrival: Arrival, now: float) -> list[Action]:
+        key = (arrival.run.topic, arrival.run.partition)
+        partition = self._backlog.get(key) or self._begin(key, arrival.run.first, now)
+        if partition is None:
+            return []
+        run = self._sources.trusted(arrival, exact=partition.exact, fresh=bool(partition.fresh))
+        if run is None:
+            self.stats.refused += 1
+            return []
+        if arrival.origin is not Origin.LIVE:
+            partition.fetcher.arrived(len(run), run.size, now)
+        lacked = key in self._backlog.behind
+        actions = [self._deliver(run) for run in self._backlog.offer(key, partition, run)]
+        if key in self._backlog.behind:
+            return [*actions, *self._fetch(now, key)]
+        # What is complete leaves its place to the next partition that lacks something.
+        return [*actions, *self._fetch(now)] if lacked else actions
+
+    def _deliver(self, run: Run) -> Action:
+        self._queued += run.cost
+        self._paused = self._paused or self.full
+        self.stats.records += len(run)
+        self.stats.bytes += run.size
+        return Deliver(run)
+
+    def _on_head(self, head: Head | DirectHead, now: float) -> list[Action]:
+        key = (head.subject, head.address)
+        partition = self._backlog.get(key) or self._begin(key, head.sequence + 1, now, head)
+        if partition is None:
+            return []
+        if isinstance(head, DirectHead):
+            partition.stored = max(partition.stored, head.sequence + 1)
+        elif head.acked is not None:
+            partition.stored = max(partition.stored, head.acked)
+            if not partition.exact:
+                partition.exact = True
+                partition.fetcher.reset()
+        partition.intake.announce(head.sequence + 1)
+        self._backlog.note(key, partition)
+        return self._fetch(now, key)
+
+    def _begin(
+        self, key: Key, latest: int, now: float, head: Head | DirectHead | None = None
+    ) -> Partition | None:
+        """Begin with a partition that was never seen before, if its topic is one of ours."""
+        topic, name = key
+        subscribed = self._topics.get(topic)
+        if subscribed is None:
+            self.stats.foreign += 1
+            return None
+        # After a pause, messages may have waited for long: their age says nothing any more.
+        age_head = head if isinstance(head, Head) and not self._paused else None
+        is_new = is_newcomer(self._sources, name, subscribed, now, age_head)
+        first = first_offset(self._start, name, latest, is_new=is_new)
+        return self._backlog.open(key, first)
+
+    def _on_store_hello(self, hello: StoreHello, origin: Origin, now: float) -> list[Action]:
+        if origin is not Origin.STORE:
+            actions = self._sources.store_found(hello.address, now)
+            return actions or [self._hello(hello.address)]
+        if not self._sources.store_proven(hello.address):
+            return []
+        return self._store_ready(hello.address, now)
+
+    def _store_ready(self, store: str, now: float) -> list[Action]:
+        self._backlog.retry()
+        return [self._hello(store), *self._fetch(now)]
+
+    def _hello(self, store: str) -> Send:
+        topics = () if self._start == "latest" else tuple(self._topics)
+        return Send(ConsumerHello(store, self.address, topics))
+
+    def _ask_heads(self, now: float) -> list[Action]:
+        """Ask the stores what there is; again later, in case nobody could hear us yet."""
+        self._heads_pause = _HEADS_RETRY_S
+        self._heads_at = now + _HEADS_RETRY_S
+        if self._start == "latest" and not self._backlog.items():
+            self._heads_at = None
+            return []
+        return [Send(GetHeads(topic, self.address)) for topic in self._topics]
+
+    def _fetch(self, now: float, key: Key | None = None) -> list[Action]:
+        """Ask for what is missing of one partition, or of all."""
+        if self.full:
+            return []
+        actions = self._backlog.ask(now, self.address, self._direct, key)
+        self.stats.fetches = self._backlog.fetches
+        return actions

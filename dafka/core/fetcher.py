@@ -1,0 +1,105 @@
+"""Decides when to ask for one partition's missing records, how many at once, and when again.
+
+A catch-up is pipelined: while one window is arriving, the next one is asked for. Silence makes
+the pauses longer, progress makes them short again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dafka.core.intake import Intake
+
+
+@dataclass(frozen=True, slots=True)
+class FetchPolicy:
+    """Bounds of asking; times in seconds."""
+
+    records: int
+    """Most records in one request."""
+    window_bytes: int
+    """Most bytes on their way at once, by the average size of what has come so far."""
+    timeout: float
+    """Silence after which a request is repeated, at first."""
+    timeout_max: float
+    """The pause doubles with each silent request up to this."""
+
+
+class Fetcher:
+    """The requests of one partition."""
+
+    __slots__ = ("_average", "_deadline", "_policy", "_to", "attempts", "silences")
+
+    def __init__(self, policy: FetchPolicy) -> None:
+        self._policy = policy
+        self._to = 0
+        self._deadline: float | None = None
+        self._average = policy.window_bytes / 1000
+        self.attempts = 0
+        """Requests in a row that brought nothing."""
+        self.silences = 0
+        """Requests that ever brought nothing: whom to ask first moves on with them."""
+
+    def arrived(self, records: int, size: int, now: float) -> None:
+        """An answer has come: what is still on its way gets its full time again."""
+        self._average += (max(size / records, 1) - self._average) / 2
+        self.attempts = 0
+        self.extend(now)
+
+    def extend(self, now: float) -> None:
+        """What is on its way gets its full time again: it is we who were not reading."""
+        if self._deadline is not None:
+            self._deadline = now + self._policy.timeout
+
+    def reset(self) -> None:
+        """Forget what was asked, after a seek or when another source has turned up."""
+        self._to = 0
+        self._deadline = None
+        self.attempts = 0
+
+    def request(self, intake: Intake, now: float) -> tuple[int, int] | None:
+        """The range [first, end) to ask for now, or None."""
+        missing = intake.missing()
+        if missing is None:
+            self.reset()
+            return None
+        window = self._window()
+        if self._deadline is None or intake.next >= self._to:
+            return self._ask(missing, window, now)
+        if now >= self._deadline:
+            self.attempts += 1
+            self.silences += 1
+            return self._ask(missing, window, now)
+        if self._to - intake.next <= window // 2:
+            ahead = intake.missing_after(self._to)
+            if ahead is not None:
+                # The deadline stays: it is about what was asked for first.
+                first, end = ahead[0], min(ahead[1], ahead[0] + window)
+                self._to = end
+                return first, end
+        return None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether an answer may well come: not if the last request brought nothing."""
+        return self._deadline is not None and self.attempts == 0
+
+    @property
+    def asking(self) -> bool:
+        """Whether an answer is awaited."""
+        return self._deadline is not None
+
+    def next_deadline(self) -> float | None:
+        """When `request` may have something new to say without anything having come."""
+        return self._deadline
+
+    def _ask(self, missing: tuple[int, int], window: int, now: float) -> tuple[int, int]:
+        first, end = missing[0], min(missing[1], missing[0] + window)
+        self._to = end
+        pause = self._policy.timeout * 2 ** min(self.attempts, 16)
+        self._deadline = now + min(pause, self._policy.timeout_max)
+        return first, end
+
+    def _window(self) -> int:
+        fit = int(self._policy.window_bytes / self._average)
+        return max(1, min(self._policy.records, fit))

@@ -1,0 +1,227 @@
+"""Decides what a producer keeps, re-sends and forgets.
+
+A record is kept until enough distinct stores have acknowledged it. HEADs tell stores and
+consumers what exists; whoever lacks something asks, and gets exactly what it asked for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, replace
+
+from dafka.config import ProducerConfig
+from dafka.core.actions import Action, Send, SendDirect, SendRun, Subscribe
+from dafka.core.answers import Answers
+from dafka.core.role import Role
+from dafka.core.run import RECORD_COST, Arrival, Origin, Run
+from protocol import Ack, DirectHead, Fetch, GetHeads, Head, Message, subscription
+
+SLICE_RECORDS = 1_000
+"""Most records of one answer in one turn."""
+
+PARK_S = 0.01
+"""How long an answer rests whose requester takes no more for now."""
+
+_STALL_S = 2.0
+_MAX_STORES = 1000
+_HEAD_PAUSE_S = 0.02
+
+
+@dataclass(slots=True)
+class ProducerStats:
+    """Counters since the start."""
+
+    records: int = 0
+    bytes: int = 0
+    acks: int = 0
+    fetches: int = 0
+    resent: int = 0
+    refused: int = 0
+
+
+class Producer(Role):
+    """The producer's machine: one topic, one partition, which is named by its address."""
+
+    def __init__(self, topic: str, address: str, config: ProducerConfig) -> None:
+        self.topic = topic
+        self.address = address
+        self.stats = ProducerStats()
+        self.next = 0
+        """The offset of the next record."""
+        self.acked = 0
+        """Records acknowledged by enough stores: the offset of the first that is not."""
+        self.unacked_bytes = 0
+        self._config = config
+        self._unacked: deque[Run] = deque()
+        self._acks: dict[str, int] = {}
+        self._answers = Answers()
+        self._peers: Counter[str] = Counter()
+        self._started = 0.0
+        self._next_head: float | None = None
+        self._progress = 0.0
+
+    # Commands
+
+    def start(self, now: float) -> list[Action]:
+        """Make acknowledgements and requests reach us."""
+        self._started = self._progress = now
+        kinds = (Fetch, Ack, DirectHead)
+        return [Subscribe(subscription(kind, self.address)) for kind in kinds]
+
+    def publish(self, contents: list[bytes], now: float) -> list[Action]:
+        """Give the next offsets to `contents`, which are kept, and send them to everybody."""
+        run = Run(self.topic, self.address, self.next, contents)
+        if not self._unacked:
+            self._progress = now
+        if self._next_head is None:
+            self._next_head = now + self._config.head_interval_s
+        self._keep(run)
+        size = run.size
+        self.unacked_bytes += size + RECORD_COST * len(contents)
+        self.next = run.next
+        self.stats.records += len(contents)
+        self.stats.bytes += size
+        return [SendRun(run)]
+
+    def has_room(self, size: int) -> bool:
+        """Whether records of `size` bytes, their keeping included, can be accepted now."""
+        return self.unacked_bytes + size <= self._config.buffer_bytes
+
+    @property
+    def unacknowledged(self) -> int:
+        """Records that not enough stores have acknowledged."""
+        return self.next - self.acked
+
+    # Events
+
+    def peer_found(self, address: str, endpoint: str, now: float) -> list[Action]:
+        """A node was introduced."""
+        self._peers[address] += 1
+        return []
+
+    def peer_lost(self, address: str, endpoint: str, now: float) -> list[Action]:
+        """A node fell silent."""
+        self._peers[address] -= 1
+        if self._peers[address] <= 0:
+            del self._peers[address]
+            self._answers.drop_requester(address)
+        return []
+
+    def subscribed(self, prefix: bytes, now: float) -> list[Action]:
+        """A peer has begun to listen to us: it may have missed the records so far."""
+        own = subscription(Head, self.topic, exact=True)
+        if self.next and self._next_head is not None and own.startswith(prefix):
+            # A moment later, so that several newcomers cost one HEAD.
+            self._next_head = min(self._next_head, now + _HEAD_PAUSE_S)
+        return []
+
+    def receive(
+        self, message: Message | Arrival, now: float, origin: Origin = Origin.LIVE
+    ) -> list[Action]:
+        """Take an acknowledgement or a request."""
+        match message:
+            case Ack():
+                return self._on_ack(message.sequence, message.store or "", now)
+            case DirectHead() if message.address == self.address:
+                return self._on_ack(message.sequence, message.store or "", now)
+            case Fetch():
+                return self._on_fetch(message, now)
+            case _:
+                self.stats.refused += 1
+                return []
+
+    def tick(self, now: float) -> list[Action]:
+        """Announce the head; ask the stores where they are if nothing moves; answer requests."""
+        actions: list[Action] = []
+        if self._next_head is not None and now >= self._next_head:
+            self._next_head = now + self._config.head_interval_s
+            age_ms = int((now - self._started) * 1000)
+            actions.append(
+                Send(Head(self.topic, self.address, self.topic, self.next - 1, self.acked, age_ms))
+            )
+            if self._unacked and now - self._progress >= _STALL_S:
+                # A C store does not repeat an ACK that was lost; its head says the same.
+                self._progress = now
+                actions.append(Send(GetHeads(self.topic, self.address)))
+        return actions + self._answer(now)
+
+    def next_deadline(self) -> float | None:
+        """When `tick` has something to do."""
+        times = (self._next_head, self._answers.next_deadline())
+        return min((t for t in times if t is not None), default=None)
+
+    def blocked(self, requester: str, run: Run, sent: int, now: float) -> list[Action]:
+        """The requester took only the first `sent` records of a run for now."""
+        self.stats.resent -= len(run) - sent
+        key = (requester, run.topic, run.partition)
+        self._answers.park(key, run.first + sent, run.next, now + PARK_S)
+        return []
+
+    # Decisions
+
+    def _on_ack(self, sequence: int, store: str, now: float) -> list[Action]:
+        if sequence >= self.next:
+            # Nobody can have what was never sent (for example 2^64-1, which C calls "nothing").
+            self.stats.refused += 1
+            return []
+        self.stats.acks += 1
+        if store not in self._acks and len(self._acks) >= _MAX_STORES:
+            return []
+        self._acks[store] = max(self._acks.get(store, 0), sequence + 1)
+        wanted = self._config.min_store_acks
+        if len(self._acks) < wanted:
+            return []
+        enough = sorted(self._acks.values(), reverse=True)[wanted - 1]
+        if enough > self.acked:
+            self.acked = enough
+            self._progress = now
+            self._forget()
+        return []
+
+    def _keep(self, run: Run) -> None:
+        """Lone records are kept together, so that millions of them stay cheap."""
+        last = self._unacked[-1] if self._unacked else None
+        if last is not None and len(last) + len(run) <= SLICE_RECORDS:
+            last.contents.extend(run.contents)
+        else:
+            self._unacked.append(replace(run, contents=list(run.contents)))
+
+    def _forget(self) -> None:
+        while self._unacked and self._unacked[0].first < self.acked:
+            run = self._unacked.popleft()
+            rest = run.since(self.acked)
+            self.unacked_bytes -= run.cost - rest.cost
+            if rest.contents:
+                self._unacked.appendleft(rest)
+
+    def _on_fetch(self, fetch: Fetch, now: float) -> list[Action]:
+        elsewhere = fetch.store is not None and fetch.store in self._peers
+        if elsewhere or not fetch.address or fetch.subject != self.topic or not fetch.count:
+            return []
+        self.stats.fetches += 1
+        if self.acked <= fetch.sequence < self.next:
+            end = min(fetch.sequence + fetch.count, self.next)
+            self._answers.add(fetch.address, self.topic, self.address, fetch.sequence, end)
+        return self._answer(now)
+
+    def _answer(self, now: float) -> list[Action]:
+        answer = self._answers.turn(now)
+        if answer is None:
+            return []
+        first, end = answer.take(SLICE_RECORDS)
+        run = self._slice(first, end)
+        if run is not None and run.next < end:
+            answer.add(run.next, end)
+        if not answer.ranges:
+            self._answers.drop(answer.key)
+        if run is None:  # acknowledged meanwhile: the stores have it
+            return []
+        self.stats.resent += len(run)
+        return [SendDirect(answer.requester, run)]
+
+    def _slice(self, first: int, end: int) -> Run | None:
+        """Unacknowledged records from `first` on, out of one kept run, or None."""
+        for run in self._unacked:
+            if run.first <= first < run.next:
+                return run.since(first).until(end)
+        return None

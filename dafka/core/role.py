@@ -1,0 +1,57 @@
+"""What every role's machine understands; what a role has no use for changes nothing."""
+
+from __future__ import annotations
+
+from dafka.core.actions import Action
+from dafka.core.run import Arrival, Origin, Run
+from protocol import Message, subscription
+
+
+def named_in(prefix: bytes, kind: type[Message]) -> str | None:
+    """The address in a peer's subscription to messages of one kind; None if it is another's."""
+    own = subscription(kind)
+    if not prefix.startswith(own):
+        return None
+    address = prefix[len(own) :].split(b"\0")[0]
+    return address.decode("utf-8", "surrogateescape")
+
+
+class Role:
+    """Base of the machines that have peers. Roles override what concerns them."""
+
+    full = False
+    """True while reading has to pause."""
+
+    def peer_found(self, address: str, endpoint: str, now: float) -> list[Action]:
+        """A node was introduced."""
+        return []
+
+    def peer_lost(self, address: str, endpoint: str, now: float) -> list[Action]:
+        """A node fell silent."""
+        return []
+
+    def subscribed(self, prefix: bytes, now: float) -> list[Action]:
+        """A peer has begun to listen to messages that start with `prefix`."""
+        return []
+
+    def unsubscribed(self, prefix: bytes, now: float) -> list[Action]:
+        """A peer no longer listens to messages that start with `prefix`, or has gone."""
+        return []
+
+    def receive(
+        self, message: Message | Arrival, now: float, origin: Origin = Origin.LIVE
+    ) -> list[Action]:
+        """Take a run or a message; `origin` tells the socket it came from."""
+        raise NotImplementedError
+
+    def blocked(self, requester: str, run: Run, sent: int, now: float) -> list[Action]:
+        """The requester took only the first `sent` records of a direct answer for now."""
+        raise NotImplementedError
+
+    def tick(self, now: float) -> list[Action]:
+        """Do what is due."""
+        raise NotImplementedError
+
+    def next_deadline(self) -> float | None:
+        """When `tick` will have something to do, in the time of `now`."""
+        raise NotImplementedError

@@ -1,0 +1,217 @@
+"""Decides what a store answers: heads, hellos and requests for records. Never asks for anything.
+
+Reading and sending are the shell's; this machine keeps the turns.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from dafka.core.actions import Action, Read, Send, SendDirect, Subscribe
+from dafka.core.answers import Answers, Key
+from dafka.core.role import Role, named_in
+from dafka.core.run import Arrival, Origin, Run
+from protocol import (
+    ConsumerHello,
+    DirectHead,
+    DirectRecord,
+    Fetch,
+    GetHeads,
+    Message,
+    StoreHello,
+    subscription,
+)
+
+SLICE_RECORDS = 10_000
+"""Most records in one turn of one answer."""
+
+PARK_S = 0.01
+"""How long an answer rests whose requester takes no more for now."""
+
+_CONCURRENT_READS = 2
+
+
+@dataclass(slots=True)
+class StoreReaderStats:
+    """Counters since the start."""
+
+    fetches: int = 0
+    heads: int = 0
+    records: int = 0
+    refused: int = 0
+    dropped: int = 0
+
+
+class StoreReader(Role):
+    """The reading half of a store."""
+
+    def __init__(self, address: str, *own: str, store: str) -> None:
+        """`own` are the addresses of this store's writer, which is not answered.
+
+        `store` tells this store from others over restarts, as in the writer's ACKs.
+        """
+        self.address = address
+        self.stats = StoreReaderStats()
+        self._own = frozenset(own)
+        self._store = store
+        self._extents: dict[str, dict[str, tuple[int, int]]] = {}
+        self._peers: Counter[str] = Counter()
+        self._answers = Answers()
+        self._reading: set[Key] = set()
+
+    # Commands
+
+    def start(self, stored: Iterable[tuple[str, str, int, int]], now: float) -> list[Action]:
+        """Begin with what the log holds: topic, partition, earliest and next offset of each."""
+        for topic, partition, earliest, end in stored:
+            self.stored(topic, partition, earliest, end)
+        hello = subscription(ConsumerHello, self.address)
+        return [Subscribe(p) for p in (subscription(Fetch), subscription(GetHeads), hello)]
+
+    def stored(self, topic: str, partition: str, earliest: int, end: int) -> None:
+        """The log now holds the records from `earliest` up to `end`."""
+        self._extents.setdefault(topic, {})[partition] = (earliest, end)
+
+    # Events
+
+    def peer_found(self, address: str, endpoint: str, now: float) -> list[Action]:
+        """A node was introduced."""
+        self._peers[address] += 1
+        return []
+
+    def peer_lost(self, address: str, endpoint: str, now: float) -> list[Action]:
+        """A node fell silent: nobody waits for its answers any more."""
+        self._peers[address] -= 1
+        if self._peers[address] <= 0:
+            del self._peers[address]
+            self._answers.drop_requester(address)
+        return []
+
+    def subscribed(self, prefix: bytes, now: float) -> list[Action]:
+        """A peer subscribed to us; a consumer that did can now hear our hello."""
+        requester = named_in(prefix, StoreHello)
+        if not requester or requester in self._own:
+            return []
+        return [Send(StoreHello(requester, self.address))]
+
+    def unsubscribed(self, prefix: bytes, now: float) -> list[Action]:
+        """A peer no longer hears something; answers that nobody hears end."""
+        requester = named_in(prefix, DirectRecord)
+        if requester:
+            self._answers.drop_requester(requester)
+        return []
+
+    def receive(
+        self, message: Message | Arrival, now: float, origin: Origin = Origin.LIVE
+    ) -> list[Action]:
+        """Answer a request."""
+        match message:
+            case Fetch():
+                return self._on_fetch(message, now)
+            case GetHeads():
+                return self._heads(message.address, [message.topic])
+            case ConsumerHello():
+                return self._heads(message.address, message.subjects)
+            case _:
+                self.stats.refused += 1
+                return []
+
+    def tick(self, now: float) -> list[Action]:
+        """Give the next answers their turn."""
+        actions: list[Action] = []
+        while len(self._reading) < _CONCURRENT_READS:
+            read = self._next_read(now)
+            if read is None:
+                break
+            actions.append(read)
+        return actions
+
+    def next_deadline(self) -> float | None:
+        """When `tick` has something to do."""
+        if self._reading:
+            return None
+        return self._answers.next_deadline()
+
+    # What the shell reports
+
+    def read_done(self, read: Read, run: Run | None, now: float) -> list[Action]:
+        """A slice was read (None: the log does not have it): send it, go on with the next turn."""
+        key = (read.requester, read.topic, read.partition)
+        self._reading.discard(key)
+        answer = self._answers.get(key)
+        if answer is None:  # the requester has gone meanwhile
+            return self.tick(now)
+        actions: list[Action] = []
+        if run is not None:
+            run = run.until(read.first + read.count)
+            self.stats.records += len(run)
+            actions.append(SendDirect(read.requester, run))
+            if run.next < read.first + read.count:
+                answer.add(run.next, read.first + read.count)
+        if not answer.ranges:
+            self._answers.drop(key)
+            actions += [] if run is None else self._more(key, run.next)
+        return actions + self.tick(now)
+
+    def blocked(self, requester: str, run: Run, sent: int, now: float) -> list[Action]:
+        """The requester took only the first `sent` records of a run for now."""
+        self.stats.records -= len(run) - sent
+        key = (requester, run.topic, run.partition)
+        self._answers.park(key, run.first + sent, run.next, now + PARK_S)
+        return []
+
+    # Decisions
+
+    def _on_fetch(self, fetch: Fetch, now: float) -> list[Action]:
+        if not fetch.address or fetch.address in self._own:
+            return []
+        if fetch.store not in (None, self.address) and fetch.store in self._peers:
+            return []
+        self.stats.fetches += 1
+        extent = self._extents.get(fetch.subject, {}).get(fetch.topic)
+        if extent is None or not fetch.count or not extent[0] <= fetch.sequence < extent[1]:
+            return []
+        end = min(fetch.sequence + fetch.count, extent[1])
+        if not self._answers.add(fetch.address, fetch.subject, fetch.topic, fetch.sequence, end):
+            self.stats.dropped += 1
+        return self.tick(now)
+
+    def _heads(self, requester: str, topics: Iterable[str]) -> list[Action]:
+        if requester in self._own:
+            return []
+        actions: list[Action] = []
+        for topic in dict.fromkeys(topics):
+            for name in [topic] if topic else self._extents:
+                for partition, (earliest, end) in self._extents.get(name, {}).items():
+                    if end > earliest:
+                        head = DirectHead(
+                            requester, partition, name, end - 1, earliest, self._store
+                        )
+                        actions.append(Send(head))
+        self.stats.heads += len(actions)
+        return actions
+
+    def _more(self, key: Key, end: int) -> list[Action]:
+        """Tell a requester that got all it asked for if there is more.
+
+        C consumers ask for a block of 100,000 records and then wait for a HEAD, which a dead
+        producer never sends.
+        """
+        requester, topic, partition = key
+        earliest, stored = self._extents[topic][partition]
+        if end >= stored:
+            return []
+        return [Send(DirectHead(requester, partition, topic, stored - 1, earliest, self._store))]
+
+    def _next_read(self, now: float) -> Read | None:
+        for _ in range(len(self._answers)):
+            answer = self._answers.turn(now)
+            if answer is None:
+                return None
+            if answer.key not in self._reading:
+                self._reading.add(answer.key)
+                first, end = answer.take(SLICE_RECORDS)
+                return Read(*answer.key, first, end - first)
+        return None

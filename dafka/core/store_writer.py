@@ -1,0 +1,252 @@
+"""Decides what a store writes, what it acknowledges, and what it asks for again.
+
+Every partition is stored in order and without gaps. An ACK leaves only for what the shell has
+reported as durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from dafka.config import StoreConfig
+from dafka.core.actions import Action, Append, Send, Subscribe, Warn
+from dafka.core.backlog import Backlog, Key, Partition
+from dafka.core.fetcher import FetchPolicy
+from dafka.core.role import Role, named_in
+from dafka.core.run import Arrival, Origin, Run
+from protocol import (
+    Ack,
+    ConsumerHello,
+    DirectHead,
+    DirectRecord,
+    GetHeads,
+    Head,
+    Message,
+    Record,
+    StoreHello,
+    subscription,
+)
+
+MAX_CONTENT_BYTES = 256 * 1024 * 1024
+"""A record larger than this is not stored: it would have to be held in memory several times."""
+
+
+@dataclass(slots=True)
+class StoreWriterStats:
+    """Counters since the start."""
+
+    records: int = 0
+    bytes: int = 0
+    acks: int = 0
+    fetches: int = 0
+    duplicates: int = 0
+    refused: int = 0
+
+
+class StoreWriter(Role):
+    """The writing half of a store."""
+
+    def __init__(
+        self,
+        address: str,
+        reader_address: str,
+        config: StoreConfig,
+        *,
+        store: str,
+        direct: str,
+    ) -> None:
+        """`store` tells this store from others over restarts; a producer counts such names.
+
+        `direct` is a second address: answers to it are heard from stores only.
+        """
+        self._direct = direct
+        self.address = address
+        self.stats = StoreWriterStats()
+        self._reader_address = reader_address
+        self._store = store
+        self._config = config
+        policy = FetchPolicy(
+            config.fetch_records,
+            config.buffer_bytes,
+            config.fetch_timeout_s,
+            config.fetch_timeout_max_s,
+        )
+        self._backlog = Backlog(policy, config.buffer_bytes, from_stores=False)
+        self._sources = self._backlog.sources
+        self._durable: dict[Key, int] = {}
+        self._pending = 0
+        self._compare_at: float | None = None
+
+    # Commands
+
+    def start(self, stored: Iterable[tuple[str, str, int]], now: float) -> list[Action]:
+        """Begin with what the log holds: topic, partition and next offset of each."""
+        for topic, partition, durable in stored:
+            self._backlog.open((topic, partition), durable)
+            self._durable[(topic, partition)] = durable
+        kinds = (DirectRecord, DirectHead, StoreHello)
+        own = [subscription(kind, self.address) for kind in kinds]
+        return [Subscribe(p) for p in (*own, subscription(Record), subscription(Head))]
+
+    def committed(
+        self, topic: str, partition: str, end: int, cost: int, now: float
+    ) -> list[Action]:
+        """The records before `end` are durable; the runs that were new had this `cost`."""
+        key = (topic, partition)
+        was_full = self.full
+        self._pending -= cost
+        self._durable[key] = end
+        if was_full and not self.full:
+            self._backlog.extend(now)
+            return [self._ack(key), *self._fetch(now)]
+        return [self._ack(key)]
+
+    @property
+    def full(self) -> bool:  # type: ignore[override]
+        """So much waits for the disk that reading has to pause."""
+        return self._pending >= self._config.buffer_bytes
+
+    # Events
+
+    def peer_found(self, address: str, endpoint: str, now: float) -> list[Action]:
+        """A node was introduced."""
+        return self._sources.peer_found(address, endpoint, now)
+
+    def peer_lost(self, address: str, endpoint: str, now: float) -> list[Action]:
+        """A node fell silent."""
+        return self._sources.peer_lost(address, endpoint, now)
+
+    def subscribed(self, prefix: bytes, now: float) -> list[Action]:
+        """A peer subscribed to us; only store readers wait for hellos of consumers."""
+        store = named_in(prefix, ConsumerHello)
+        if not store or store == self._reader_address:
+            return []
+        # A reader subscribes to GET-HEADS before: only now can it hear the question.
+        return [*self._sources.store_found(store, now), *self._compare(now)]
+
+    def receive(
+        self, message: Message | Arrival, now: float, origin: Origin = Origin.LIVE
+    ) -> list[Action]:
+        """Take a run or a message; `origin` tells the socket a message came from."""
+        match message:
+            case Arrival():
+                return self._on_arrival(message, now)
+            case Head():
+                return self._on_head(message, now)
+            case DirectHead():
+                return self._on_store_head(message, now)
+            case StoreHello():
+                return self._on_store_hello(message, origin, now)
+            case _:
+                self.stats.refused += 1
+                return []
+
+    def tick(self, now: float) -> list[Action]:
+        """Repeat what stayed unanswered."""
+        actions: list[Action] = []
+        if self._sources.overdue(now):
+            self._backlog.retry()
+            actions += self._compare(now)
+        elif self._compare_at is not None and now >= self._compare_at:
+            actions += self._compare(now)
+        return actions + self._fetch(now)
+
+    def next_deadline(self) -> float | None:
+        """When `tick` has something to do."""
+        times = [self._sources.next_deadline(), self._compare_at]
+        if not self.full:
+            times.append(self._backlog.next_deadline())
+        return min((t for t in times if t is not None), default=None)
+
+    # Decisions
+
+    def _on_arrival(self, arrival: Arrival, now: float) -> list[Action]:
+        key = (arrival.run.topic, arrival.run.partition)
+        partition = self._partition(key)
+        run = self._sources.trusted(arrival, exact=partition.exact, fresh=bool(partition.fresh))
+        if run is None:
+            self.stats.refused += 1
+            return []
+        if max(map(len, run.contents)) > MAX_CONTENT_BYTES:
+            self.stats.refused += 1
+            return [_too_large(key, run.first)]
+        if run.next <= partition.intake.next:
+            self.stats.duplicates += len(run)
+            return [self._ack(key)] if run.next <= self._durable.get(key, 0) else []
+        if arrival.origin is not Origin.LIVE:
+            partition.fetcher.arrived(len(run), run.size, now)
+        lacked = key in self._backlog.behind
+        actions = [self._append(run) for run in self._backlog.offer(key, partition, run)]
+        if key in self._backlog.behind:
+            return [*actions, *self._fetch(now, key)]
+        # What is complete leaves its place to the next partition that lacks something.
+        return [*actions, *self._fetch(now)] if lacked else actions
+
+    def _append(self, run: Run) -> Action:
+        self._pending += run.cost
+        self.stats.records += len(run)
+        self.stats.bytes += run.size
+        return Append(run)
+
+    def _on_head(self, head: Head, now: float) -> list[Action]:
+        key = (head.subject, head.address)
+        partition = self._partition(key)
+        if head.acked is not None and not partition.exact:
+            partition.exact = True
+            partition.fetcher.reset()
+        if head.acked is not None:
+            partition.stored = max(partition.stored, head.acked)
+        partition.intake.announce(head.sequence + 1)
+        self._backlog.note(key, partition)
+        actions = self._fetch(now, key)
+        # A C producer does not say what it knows of; it waits for its last ACK for ever.
+        acked = head.sequence if head.acked is None else head.acked
+        return [*actions, self._ack(key)] if acked < self._durable.get(key, 0) else actions
+
+    def _on_store_hello(self, hello: StoreHello, origin: Origin, now: float) -> list[Action]:
+        if hello.address == self._reader_address:
+            return []
+        if origin is not Origin.STORE:
+            return self._sources.store_found(hello.address, now)
+        if self._sources.store_proven(hello.address):
+            self._backlog.retry()
+            return [*self._compare(now), *self._fetch(now)]
+        return []
+
+    def _compare(self, now: float) -> list[Action]:
+        """Ask the other stores what they have: what is missing here is fetched from them."""
+        self._compare_at = now + self._config.compare_interval_s if self._sources.ready else None
+        return [Send(GetHeads("", self.address))] if self._sources.ready else []
+
+    def _on_store_head(self, head: DirectHead, now: float) -> list[Action]:
+        key = (head.subject, head.address)
+        partition = self._partition(key)
+        partition.stored = max(partition.stored, head.sequence + 1)
+        partition.intake.announce(head.sequence + 1)
+        self._backlog.note(key, partition)
+        return self._fetch(now, key)
+
+    def _partition(self, key: Key) -> Partition:
+        return self._backlog.get(key) or self._backlog.open(key, 0)
+
+    def _fetch(self, now: float, key: Key | None = None) -> list[Action]:
+        """Ask for what is missing of one partition, or of all."""
+        if self.full:
+            return []
+        actions = self._backlog.ask(now, self.address, self._direct, key)
+        self.stats.fetches = self._backlog.fetches
+        return actions
+
+    def _ack(self, key: Key) -> Send:
+        self.stats.acks += 1
+        topic, partition = key
+        return Send(Ack(partition, topic, self._durable[key] - 1, self._store))
+
+
+def _too_large(key: Key, offset: int) -> Warn:
+    text = (
+        f"topic {key[0]} partition {key[1]}: a record at or after offset {offset} is larger than "
+        f"{MAX_CONTENT_BYTES} bytes and cannot be stored"
+    )
+    return Warn(f"large {key}", text)

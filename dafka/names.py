@@ -1,0 +1,40 @@
+"""Decides which topic names and node addresses are acceptable; the only place that does."""
+
+from __future__ import annotations
+
+import re
+
+from dafka.errors import ConfigError
+
+MAX_TOPIC_BYTES = 255
+"""On the wire a subject has a one-byte length (shared/wire: 46/DAFKA `string`)."""
+
+_ADDRESS = re.compile(r"[0-9A-F]{32}")
+
+
+def check_topic(topic: str) -> str:
+    """Return `topic` if a topic can have this name, else raise `ConfigError`."""
+    if not isinstance(topic, str):
+        raise ConfigError(f"a topic is a str, not {type(topic).__name__}")
+    if not topic:
+        raise ConfigError("the topic is empty: give it a name of 1 to 255 bytes")
+    try:
+        size = len(topic.encode())
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"topic {topic!r} is not valid Unicode text") from error
+    if size > MAX_TOPIC_BYTES:
+        raise ConfigError(
+            f"topic {topic[:20]!r}… has {size} bytes in UTF-8: at most {MAX_TOPIC_BYTES} fit"
+        )
+    if "\0" in topic:
+        raise ConfigError(f"topic {topic!r} contains a NUL, which ends a topic on the wire")
+    return topic
+
+
+def check_partition(partition: str) -> str:
+    """Return `partition` if it is a partition's name, else raise `ConfigError`."""
+    if not isinstance(partition, str) or not _ADDRESS.fullmatch(partition):
+        raise ConfigError(
+            f"partition {partition!r} is not a producer's address of 32 upper-case hex digits"
+        )
+    return partition

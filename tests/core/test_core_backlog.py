@@ -1,0 +1,276 @@
+"""Partitions on their way in: which lack something, whom to ask, and how much is held back."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.machines import (
+    CONSUMER,
+    DIRECT,
+    ENDPOINT,
+    OTHER_ENDPOINT,
+    OTHER_PRODUCER,
+    OTHER_READER,
+    PRODUCER,
+    READER,
+    only,
+    run,
+    sent,
+)
+
+from dafka.core.actions import Warn
+from dafka.core.backlog import MAX_ASKING, Backlog, Key, Partition, Wanted
+from dafka.core.fetcher import FetchPolicy
+from dafka.core.sources import REFERENCE_EXACT
+from protocol import Fetch
+
+POLICY = FetchPolicy(records=1_000, window_bytes=1_000_000, timeout=0.5, timeout_max=4.0)
+KEY: Key = ("flights", PRODUCER)
+OTHER_KEY: Key = ("flights", OTHER_PRODUCER)
+
+
+def _backlog(buffer_bytes: int = 1_000_000) -> Backlog:
+    return Backlog(POLICY, buffer_bytes, from_stores=True)
+
+
+def _behind(backlog: Backlog, first: int, end: int, *, exact: bool) -> Partition:
+    partition = backlog.open(KEY, first)
+    partition.exact = exact
+    partition.intake.announce(end)
+    backlog.note(KEY, partition)
+    return partition
+
+
+def _with_store(*, from_stores: bool) -> Backlog:
+    backlog = Backlog(POLICY, 1_000_000, from_stores=from_stores)
+    backlog.sources.peer_found(READER, ENDPOINT, 0.0)
+    backlog.sources.store_found(READER, 0.0)
+    backlog.sources.store_proven(READER)
+    return backlog
+
+
+def _wanted(backlog: Backlog) -> list[Wanted]:
+    """What is wanted while nobody answers."""
+    return [w for now in (0.0, 0.5, 1.5, 3.5, 7.5, 11.5) for w in backlog.wanted(now)]
+
+
+def test_partition_is_behind_while_it_lacks_something() -> None:
+    backlog = _backlog()
+    partition = backlog.open(KEY, 0)
+    backlog.note(KEY, partition)
+    assert backlog.behind == {}
+    partition.intake.announce(5)
+    backlog.note(KEY, partition)
+    assert backlog.behind == {KEY: partition}
+    assert [part.next for part in backlog.offer(KEY, partition, run(0, 5))] == [5]
+    assert backlog.behind == {}
+    assert backlog.get(KEY) is partition
+    assert backlog.items() == [(KEY, partition)]
+    assert backlog.get(("flights", "unknown")) is None
+
+
+def test_nothing_is_wanted_of_a_partition_that_lacks_nothing() -> None:
+    backlog = _backlog()
+    backlog.open(KEY, 0)
+    assert list(backlog.wanted(0.0)) == []
+    assert list(backlog.wanted(0.0, KEY)) == []
+    assert backlog.next_deadline() is None
+
+
+def test_records_are_wanted_once_until_they_are_overdue() -> None:
+    backlog = _backlog()
+    partition = backlog.open(KEY, 3)
+    partition.exact = True
+    partition.intake.announce(9)
+    backlog.note(KEY, partition)
+    (wanted,) = backlog.wanted(0.0)
+    assert (wanted.key, wanted.first, wanted.end) == (KEY, 3, 9)
+    assert (wanted.attempts, wanted.store, wanted.hopeless) == (0, None, False)
+    assert list(backlog.wanted(0.1, KEY)) == []
+    assert backlog.next_deadline() == 0.5
+    assert [w.attempts for w in backlog.wanted(0.5)] == [1]
+    backlog.extend(7.0)
+    assert backlog.next_deadline() == 7.5
+    backlog.retry()
+    assert [w.attempts for w in backlog.wanted(7.1)] == [0]
+
+
+def test_c_producer_alone_is_asked_only_within_the_bounds_where_it_is_right() -> None:
+    backlog = _backlog()
+    partition = backlog.open(KEY, 0)
+    partition.intake.announce(5_000)
+    backlog.note(KEY, partition)
+    times = (0.0, 0.5, 1.5)
+    wanted = [w for now in times for w in backlog.wanted(now)]
+    assert [w.end for w in wanted] == [REFERENCE_EXACT] * 3
+    assert not any(w.hopeless for w in wanted)
+
+
+def test_what_a_c_producer_alone_cannot_be_believed_about_is_hopeless() -> None:
+    backlog = _backlog()
+    partition = backlog.open(KEY, 300)
+    partition.intake.announce(5_000)
+    backlog.note(KEY, partition)
+    wanted = [w for now in (0.0, 0.5, 1.5, 3.5, 7.5) for w in backlog.wanted(now)]
+    assert [w.hopeless for w in wanted] == [False, False, False, True, True]
+    assert {w.missing for w in wanted} == {300}
+
+
+def test_store_is_asked_for_whole_windows() -> None:
+    backlog = _with_store(from_stores=True)
+    partition = _behind(backlog, 0, 5_000, exact=False)
+    (wanted,) = backlog.wanted(0.0)
+    assert (wanted.first, wanted.end, wanted.store, wanted.direct) == (0, 1_000, READER, True)
+    assert partition.fresh is None
+
+
+@pytest.mark.parametrize("from_stores", [False, True])
+def test_stores_are_asked_twice_and_then_an_exact_producer_as_well(from_stores: bool) -> None:
+    backlog = _with_store(from_stores=from_stores)
+    _behind(backlog, 300, 400, exact=True).stored = 301
+    wanted = _wanted(backlog)
+    assert [w.direct for w in wanted] == [True, True, False, False, False, False]
+    assert [w.store for w in wanted] == [READER, READER, None, None, None, None]
+    assert {(w.first, w.end, w.hopeless) for w in wanted} == {(300, 400, False)}
+
+
+def test_everybody_is_asked_for_what_no_store_is_known_to_have() -> None:
+    backlog = _with_store(from_stores=False)
+    partition = _behind(backlog, 300, 400, exact=True)
+    assert {(w.direct, w.store) for w in _wanted(backlog)} == {(False, None)}
+    partition.stored = 301
+    backlog.retry()
+    (wanted,) = backlog.wanted(20.0)
+    assert (wanted.direct, wanted.store) == (True, READER)
+
+
+@pytest.mark.parametrize("from_stores", [False, True])
+def test_c_producer_is_asked_for_its_first_records_every_other_time(from_stores: bool) -> None:
+    """Perhaps no store has them; whether it answers rightly, only a request for 0 tells."""
+    backlog = _with_store(from_stores=from_stores)
+    partition = _behind(backlog, 3, 400, exact=False)
+    wanted = _wanted(backlog)
+    assert [w.direct for w in wanted] == [True, True, False, True, False, True]
+    assert [(w.first, w.end) for w in wanted if w.direct] == [(3, 400)] * 4
+    assert [(w.first, w.end) for w in wanted if not w.direct] == [(0, REFERENCE_EXACT)] * 2
+    assert partition.fresh is True
+
+
+@pytest.mark.parametrize(("first", "fresh"), [(256, None), (3, False)])
+def test_c_producer_that_cannot_be_believed_is_not_asked_beside_a_store(
+    first: int, fresh: bool | None
+) -> None:
+    backlog = _with_store(from_stores=True)
+    _behind(backlog, first, 400, exact=False).fresh = fresh
+    assert {w.direct for w in _wanted(backlog)} == {True}
+
+
+def test_c_producer_once_asked_beyond_its_first_records_is_never_fresh_again() -> None:
+    backlog = _backlog()
+    partition = _behind(backlog, 300, 400, exact=False)
+    (wanted,) = backlog.wanted(0.0)
+    assert (wanted.first, wanted.end, partition.fresh) == (300, 400, False)
+    again = _behind(backlog, 0, 400, exact=False)
+    again.fresh = partition.fresh
+    (wanted,) = backlog.wanted(0.0)
+    assert (wanted.first, again.fresh) == (0, False)
+
+
+def test_only_so_many_partitions_are_asked_for_at_once() -> None:
+    backlog = _backlog()
+    keys = [("flights", f"{number:032X}") for number in range(MAX_ASKING + 2)]
+    for key in keys:
+        backlog.open(key, 0).intake.announce(1)
+        backlog.note(key, backlog._all[key])
+    assert [w.key for w in backlog.wanted(0.0)] == keys[:MAX_ASKING]
+    assert list(backlog.wanted(0.1, keys[-1])) == []
+    assert [w.key for w in backlog.wanted(0.5)] == keys[:MAX_ASKING]
+    for key in keys[:2]:
+        backlog.offer(key, backlog._all[key], run(0, 1, partition=key[1]))
+    assert [w.key for w in backlog.wanted(0.6)] == keys[MAX_ASKING:]
+
+
+def test_partitions_that_nobody_has_do_not_keep_others_from_being_asked_for() -> None:
+    backlog = _backlog()
+    keys = [("flights", f"{number:032X}") for number in range(MAX_ASKING + 1)]
+    for key in keys:
+        backlog.open(key, 0).intake.announce(1)
+        backlog.note(key, backlog._all[key])
+    asked: set[Key] = set()
+    now = 0.0
+    while now < 600.0:
+        asked.update(w.key for w in backlog.wanted(now))
+        now = backlog.next_deadline() or 600.0
+    assert asked == set(keys)
+
+
+def test_store_that_has_nothing_is_not_the_first_to_be_asked_for_every_window() -> None:
+    """For example one that has just joined. Half a second for each window makes long catch-ups."""
+    backlog = _with_store(from_stores=True)
+    backlog.sources.peer_found(OTHER_READER, OTHER_ENDPOINT, 0.0)
+    backlog.sources.store_found(OTHER_READER, 0.0)
+    backlog.sources.store_proven(OTHER_READER)
+    empty = backlog.sources.pick(PRODUCER, 0, 0)
+    partition = _behind(backlog, 0, 10_000, exact=False)
+    now, in_vain = 0.0, 0
+    while partition.intake.next < 10_000:
+        for wanted in backlog.wanted(now):
+            if wanted.store == empty:
+                in_vain += 1
+            else:
+                partition.fetcher.arrived(wanted.end - wanted.first, 10_000, now)
+                backlog.offer(KEY, partition, run(wanted.first, wanted.end))
+        now = backlog.next_deadline() or now + 0.01
+    assert in_vain <= 2
+
+
+def test_requests_name_the_address_under_which_their_answers_are_heard() -> None:
+    backlog = _with_store(from_stores=True)
+    _behind(backlog, 3, 9, exact=False)
+    times = (0.0, 0.5, 1.5, 3.5)
+    actions = [action for now in times for action in backlog.ask(now, CONSUMER, DIRECT)]
+    assert sent(actions, Fetch) == [
+        Fetch(PRODUCER, DIRECT, "flights", 3, 6, READER),
+        Fetch(PRODUCER, DIRECT, "flights", 3, 6, READER),
+        Fetch(PRODUCER, CONSUMER, "flights", 0, 9),
+        Fetch(PRODUCER, DIRECT, "flights", 3, 6),
+    ]
+    (warning,) = only(actions, Warn)
+    assert f"topic flights partition {PRODUCER}: offset 3 " in warning.text
+    assert backlog.fetches == 4
+
+
+def test_partition_that_is_opened_again_lets_go_of_what_it_held() -> None:
+    backlog = _backlog(buffer_bytes=run(1, 5).cost)
+    partition = backlog.open(KEY, 0)
+    assert backlog.offer(KEY, partition, run(1, 5)) == []
+    other = backlog.open(OTHER_KEY, 0)
+    assert backlog.offer(OTHER_KEY, other, run(1, 2, partition=OTHER_PRODUCER)) == []
+    assert other.intake.waiting_bytes == 0
+    again = backlog.open(KEY, 0)
+    assert backlog.behind.keys() == {OTHER_KEY}
+    assert backlog.offer(KEY, again, run(1, 5)) == []
+    assert again.intake.waiting_bytes == run(1, 5).cost
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 30), st.integers(1, 9)), max_size=60),
+    st.integers(0, 3_000),
+)
+def test_held_back_records_share_one_buffer(
+    offers: list[tuple[int, int, int]], buffer_bytes: int
+) -> None:
+    backlog = _backlog(buffer_bytes)
+    for number, first, length in offers:
+        key = ("flights", str(number))
+        if length == 9:
+            backlog.open(key, first)
+        partition = backlog.get(key) or backlog.open(key, 0)
+        for part in backlog.offer(key, partition, run(first, first + length, partition=key[1])):
+            assert part.next <= partition.intake.next
+        held = [p.intake.waiting_bytes for _, p in backlog.items()]
+        assert sum(held) == backlog._held
+        assert sum(held) <= buffer_bytes
+        lacking = {k for k, p in backlog.items() if p.intake.next < p.intake.end}
+        assert backlog.behind.keys() == lacking

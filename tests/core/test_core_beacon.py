@@ -1,0 +1,165 @@
+"""When a node shows itself, and whom it listens to."""
+
+from __future__ import annotations
+
+import pytest
+from support.machines import ENDPOINT, OTHER_ENDPOINT, address, only
+
+from dafka.core.actions import Connect, Disconnect, ReachTowers, SendBeacon, Warn
+from dafka.core.beacon import Beacon
+from protocol import NodeBeacon, TowerBeacon, Welcome
+
+OWN = NodeBeacon(address(1), "", "5000", "store", "0.1")
+OWN_TOLD = TowerBeacon(address(1), "tcp://h:5000", "store", "0.1")
+"""What a tower makes of it: as long as this comes back, a tower is there."""
+
+
+def _beacon(max_peers: int = 3) -> Beacon:
+    beacon = Beacon(OWN, interval=1.0, timeout=4.0, max_peers=max_peers)
+    assert beacon.next_deadline() is None
+    assert beacon.tick(0.0) == []
+    assert beacon.start(0.0) == [SendBeacon(OWN)]
+    return beacon
+
+
+def _of(number: int, endpoint: str = ENDPOINT) -> TowerBeacon:
+    return TowerBeacon(address(number), endpoint, "producer", "0.1")
+
+
+def test_beacon_leaves_at_once_and_then_every_interval() -> None:
+    beacon = _beacon()
+    assert beacon.next_deadline() == 1.0
+    assert beacon.tick(0.9) == []
+    assert beacon.tick(1.0) == [SendBeacon(OWN)]
+    assert beacon.tick(1.5) == []
+    assert beacon.tick(2.0) == [SendBeacon(OWN)]
+
+
+@pytest.mark.parametrize("by_welcome", [True, False])
+def test_tower_that_is_new_gets_a_beacon_at_once(by_welcome: bool) -> None:
+    beacon = _beacon()
+    news = beacon.receive(Welcome(), 0.4) if by_welcome else beacon.tower_connected(0.4)
+    assert news == [SendBeacon(OWN)]
+    assert beacon.tick(1.0) == []
+    assert beacon.tick(1.4) == [SendBeacon(OWN)]
+
+
+def test_peer_is_connected_once_and_answered_with_a_beacon() -> None:
+    beacon = _beacon()
+    assert beacon.receive(_of(2), 0.2) == [Connect(address(2), ENDPOINT), SendBeacon(OWN)]
+    assert beacon.receive(_of(2), 0.3) == []
+    peer = beacon.peers[ENDPOINT]
+    assert (peer.address, peer.role, peer.version, peer.seen) == (
+        address(2),
+        "producer",
+        "0.1",
+        0.3,
+    )
+
+
+def test_another_address_at_a_known_endpoint_changes_nothing() -> None:
+    beacon = _beacon()
+    beacon.receive(_of(2), 0.2)
+    assert beacon.receive(_of(3), 0.3) == []
+    assert beacon.peers[ENDPOINT].address == address(2)
+
+
+def test_known_address_with_another_endpoint_is_connected_again() -> None:
+    beacon = _beacon()
+    beacon.receive(_of(2), 0.2)
+    actions = beacon.receive(_of(2, OTHER_ENDPOINT), 0.3)
+    assert only(actions, Connect) == [Connect(address(2), OTHER_ENDPOINT)]
+
+
+def test_own_beacon_is_ignored() -> None:
+    beacon = _beacon()
+    assert beacon.receive(_of(1), 0.2) == []
+    assert beacon.peers == {}
+
+
+@pytest.mark.parametrize("endpoint", ["", "192.0.2.2:1", "udp://192.0.2.2:1", "tcp://" + "h" * 300])
+def test_unusable_endpoint_is_ignored_with_a_warning(endpoint: str) -> None:
+    beacon = _beacon()
+    assert [type(action) for action in beacon.receive(_of(2, endpoint), 0.2)] == [Warn]
+    assert beacon.peers == {}
+
+
+@pytest.mark.parametrize("endpoint", ["tcp://h:1", "ipc:///tmp/x", "inproc://x"])
+def test_usable_endpoint_is_connected(endpoint: str) -> None:
+    assert only(_beacon().receive(_of(2, endpoint), 0.2), Connect)
+
+
+def test_peers_beyond_the_limit_are_ignored_until_there_is_room() -> None:
+    beacon = _beacon(max_peers=2)
+    for number in (2, 3):
+        beacon.receive(_of(number, f"tcp://h:{number}"), 0.2)
+    assert [type(a) for a in beacon.receive(_of(4, "tcp://h:4"), 0.3)] == [Warn]
+    for second in range(1, 5):
+        assert beacon.receive(_of(3, "tcp://h:3"), second + 0.9) == []
+    beacon.tick(5.0)
+    assert beacon.peers.keys() == {"tcp://h:3"}
+    assert only(beacon.receive(_of(4, "tcp://h:4"), 5.1), Connect)
+
+
+def test_silent_peer_is_disconnected_at_the_next_check_and_connected_when_heard_again() -> None:
+    beacon = _beacon()
+    beacon.receive(_of(2), 0.9)
+    for now in (1.0, 2.0, 3.0, 4.0):
+        assert only(beacon.tick(now), Disconnect) == []
+        beacon.receive(OWN_TOLD, now + 0.01)
+    assert only(beacon.tick(5.0), Disconnect) == [Disconnect(address(2), ENDPOINT)]
+    assert only(beacon.tick(6.0), Disconnect) == []
+    assert only(beacon.receive(_of(2), 6.1), Connect) == [Connect(address(2), ENDPOINT)]
+
+
+def test_losing_every_tower_disconnects_nobody() -> None:
+    beacon = _beacon()
+    beacon.receive(_of(2), 0.9)
+    for now in range(1, 600):
+        assert only(beacon.tick(float(now)), Disconnect) == []
+    assert beacon.peers.keys() == {ENDPOINT}
+
+
+def test_towers_that_stay_silent_are_connected_anew_but_not_too_often() -> None:
+    beacon = _beacon()
+    times = [now for now in range(1, 12) if ReachTowers() in beacon.tick(float(now))]
+    assert times == [3, 5, 7, 9, 11]
+
+
+def test_towers_that_speak_are_left_alone() -> None:
+    beacon = _beacon()
+    for second in range(1, 20):
+        assert ReachTowers() not in beacon.tick(float(second))
+        beacon.receive(OWN_TOLD, second + 0.01)
+
+
+@pytest.mark.parametrize("by_welcome", [True, False])
+def test_after_the_towers_were_silent_all_peers_get_their_time_again(by_welcome: bool) -> None:
+    beacon = _beacon()
+    beacon.receive(_of(2), 0.9)
+    beacon.receive(_of(3, OTHER_ENDPOINT), 0.9)
+    beacon.receive(Welcome() if by_welcome else OWN_TOLD, 100.5)
+    gone: list[tuple[float, str]] = []
+    for second in range(101, 120):
+        gone += [(second, a.address) for a in only(beacon.tick(float(second)), Disconnect)]
+        beacon.receive(_of(3, OTHER_ENDPOINT), second + 0.5)
+    assert gone == [(105, address(2))]
+
+
+def test_peer_that_is_heard_stays() -> None:
+    beacon = _beacon()
+    for second in range(20):
+        beacon.receive(_of(2), second + 0.5)
+        assert only(beacon.tick(second + 1.0), Disconnect) == []
+
+
+def test_deadline_always_lies_ahead_after_a_tick() -> None:
+    beacon = _beacon()
+    now = 0.0
+    for step in range(50):
+        beacon.receive(_of(2 + step % 3, f"tcp://h:{step % 3}"), now)
+        now = beacon.next_deadline() or now
+        beacon.tick(now)
+        deadline = beacon.next_deadline()
+        assert deadline is not None
+        assert now < deadline <= now + 1.0

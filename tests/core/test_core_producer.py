@@ -1,0 +1,389 @@
+"""What a producer keeps, re-sends and forgets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from support.machines import (
+    CONSUMER,
+    DIRECT,
+    ENDPOINT,
+    OTHER_CONSUMER,
+    OTHER_ENDPOINT,
+    OTHER_WRITER,
+    PRODUCER,
+    READER,
+    TOPIC,
+    WRITER,
+    address,
+    content,
+    live,
+    offsets,
+    only,
+    run,
+    sent,
+)
+
+from dafka.config import ProducerConfig, StoreConfig
+from dafka.core.actions import SendDirect, SendRun, Subscribe
+from dafka.core.producer import PARK_S, SLICE_RECORDS, Producer
+from dafka.core.run import RECORD_COST
+from dafka.core.store_reader import StoreReader
+from dafka.core.store_writer import StoreWriter
+from protocol import Ack, DirectHead, Fetch, GetHeads, Head, StoreHello, subscription
+
+
+def _producer(records: int = 0, **settings: Any) -> Producer:
+    producer = Producer(TOPIC, PRODUCER, ProducerConfig(**settings))
+    producer.start(0.0)
+    for offset in range(records):
+        producer.publish([content(offset)], 0.0)
+    return producer
+
+
+def _ack(sequence: int, store: str | None = WRITER) -> Ack:
+    return Ack(PRODUCER, TOPIC, sequence, store)
+
+
+def _fetch(first: int, count: int, who: str = CONSUMER, store: str | None = None) -> Fetch:
+    return Fetch(PRODUCER, who, TOPIC, first, count, store)
+
+
+def _answers(producer: Producer, fetch: Fetch, now: float = 0.1) -> list[int]:
+    """All that a request brings, in the order it is sent."""
+    actions = producer.receive(fetch, now)
+    while (deadline := producer.next_deadline()) is not None and deadline <= now:
+        actions += producer.tick(now)
+    assert {a.requester for a in only(actions, SendDirect)} <= {fetch.address}
+    return offsets(actions)
+
+
+# Publishing
+
+
+def test_producer_subscribes_to_what_is_said_to_it() -> None:
+    actions = Producer(TOPIC, PRODUCER, ProducerConfig()).start(0.0)
+    wanted = [subscription(kind, PRODUCER) for kind in (Fetch, Ack, DirectHead)]
+    assert actions == [Subscribe(prefix) for prefix in wanted]
+
+
+def test_records_get_consecutive_offsets_from_0_and_leave_at_once() -> None:
+    producer = _producer()
+    (first,) = producer.publish([content(0), content(1)], 0.0)
+    (second,) = producer.publish([content(2)], 0.0)
+    assert (first, second) == (SendRun(run(0, 2)), SendRun(run(2, 3)))
+    assert (producer.next, producer.acked, producer.unacknowledged) == (3, 0, 3)
+    assert (producer.stats.records, producer.stats.bytes) == (3, 24)
+
+
+def test_published_contents_belong_to_the_caller() -> None:
+    producer = _producer()
+    contents = [content(0)]
+    producer.publish(contents, 0.0)
+    contents[0] = b"something else"
+    contents.append(b"more")
+    assert _answers(producer, _fetch(0, 9)) == [0]
+
+
+def test_buffer_is_bounded_by_what_is_not_acknowledged() -> None:
+    cost = RECORD_COST + 8
+    producer = _producer(4, buffer_bytes=5 * cost)
+    assert producer.unacked_bytes == 4 * cost
+    assert producer.has_room(cost)
+    assert not producer.has_room(cost + 1)
+    producer.receive(_ack(1), 0.1)
+    assert producer.unacked_bytes == 2 * cost
+    assert producer.has_room(3 * cost)
+
+
+# Acknowledgements
+
+
+def test_acknowledged_records_are_forgotten() -> None:
+    producer = _producer(10)
+    producer.receive(_ack(3), 0.1)
+    assert (producer.acked, producer.unacknowledged) == (4, 6)
+    producer.receive(_ack(9), 0.2)
+    assert (producer.unacknowledged, producer.unacked_bytes) == (0, 0)
+
+
+def test_acknowledgement_that_goes_back_changes_nothing() -> None:
+    producer = _producer(10)
+    producer.receive(_ack(5), 0.1)
+    producer.receive(_ack(2), 0.2)
+    producer.receive(_ack(2, OTHER_WRITER), 0.2)
+    assert producer.acked == 6
+
+
+@pytest.mark.parametrize("sequence", [10, 11, 2**40, 2**64 - 1])
+def test_acknowledgement_beyond_the_head_is_refused(sequence: int) -> None:
+    producer = _producer(10)
+    producer.receive(_ack(sequence), 0.1)
+    assert (producer.acked, producer.stats.refused, producer.stats.acks) == (0, 1, 0)
+
+
+def test_acknowledgement_before_the_first_record_is_refused() -> None:
+    producer = _producer()
+    producer.receive(_ack(0), 0.1)
+    assert (producer.acked, producer.stats.refused) == (0, 1)
+
+
+def test_records_are_kept_until_enough_distinct_stores_have_them() -> None:
+    producer = _producer(10, min_store_acks=2)
+    producer.receive(_ack(9, WRITER), 0.1)
+    producer.receive(_ack(9, WRITER), 0.2)
+    assert producer.acked == 0
+    producer.receive(_ack(4, OTHER_WRITER), 0.3)
+    assert producer.acked == 5
+    producer.receive(_ack(7, address(0x99)), 0.4)
+    assert producer.acked == 8
+
+
+def test_c_stores_count_as_one_store_as_their_acknowledgements_have_no_address() -> None:
+    producer = _producer(10, min_store_acks=2)
+    producer.receive(_ack(9, None), 0.1)
+    producer.receive(_ack(9, None), 0.2)
+    assert producer.acked == 0
+    producer.receive(_ack(9, WRITER), 0.3)
+    assert producer.acked == 10
+
+
+def test_names_of_stores_are_remembered_up_to_a_bound() -> None:
+    """A hostile peer can make up any number of them; those that are known go on counting."""
+    producer = _producer(10, min_store_acks=2)
+    producer.receive(_ack(0, WRITER), 0.1)
+    for number in range(0x1000, 0x1000 + 2_000):
+        producer.receive(_ack(0, address(number)), 0.1)
+    assert len(producer._acks) <= 1_000
+    producer.receive(_ack(9, OTHER_WRITER), 0.2)
+    assert producer.acked == 1
+    producer.receive(_ack(9, WRITER), 0.3)
+    producer.receive(_ack(9, address(0x1000)), 0.3)
+    assert producer.acked == 10
+
+
+def test_head_of_a_store_counts_as_its_acknowledgement() -> None:
+    producer = _producer(10)
+    producer.receive(DirectHead(PRODUCER, PRODUCER, TOPIC, 4, 0, WRITER), 0.1)
+    assert producer.acked == 5
+
+
+def test_head_of_another_partition_is_no_acknowledgement() -> None:
+    producer = _producer(10)
+    producer.receive(DirectHead(PRODUCER, address(7), TOPIC, 4, 0, WRITER), 0.1)
+    assert (producer.acked, producer.stats.refused) == (0, 1)
+
+
+def test_one_store_that_acknowledges_and_tells_its_head_counts_once() -> None:
+    name = address(0x50)
+    writer = StoreWriter(WRITER, READER, StoreConfig(), store=name, direct=DIRECT)
+    reader = StoreReader(READER, WRITER, DIRECT, store=name)
+    producer = _producer(1, min_store_acks=2)
+    writer.receive(live(0, 1), 0.1)
+    for ack in sent(writer.committed(TOPIC, PRODUCER, 1, run(0, 1).cost, 0.2), Ack):
+        producer.receive(ack, 0.3)
+    reader.stored(TOPIC, PRODUCER, 0, 1)
+    for head in sent(reader.receive(GetHeads(TOPIC, PRODUCER), 2.0), DirectHead):
+        producer.receive(head, 2.1)
+    assert producer.acked == 0
+
+
+# Requests
+
+
+def test_request_for_unacknowledged_records_is_answered_with_exactly_them() -> None:
+    producer = _producer(10)
+    assert _answers(producer, _fetch(3, 4)) == [3, 4, 5, 6]
+    assert _answers(producer, _fetch(8, 99)) == [8, 9]
+    assert _answers(producer, _fetch(0, 1)) == [0]
+    assert producer.stats.fetches == 3
+    assert producer.stats.resent == 7
+
+
+def test_answer_goes_across_runs_that_were_kept_apart() -> None:
+    producer = _producer()
+    number = 0
+    for length in (1, SLICE_RECORDS, 700, 700, 2 * SLICE_RECORDS + 5, 1):
+        producer.publish([content(n) for n in range(number, number + length)], 0.0)
+        number += length
+    producer.receive(_ack(99), 0.0)
+    assert _answers(producer, _fetch(100, number)) == list(range(100, number))
+    assert _answers(producer, _fetch(999, 3)) == [999, 1000, 1001]
+
+
+def test_an_answer_is_cut_into_slices_and_requesters_take_turns() -> None:
+    producer = _producer()
+    producer.publish([content(n) for n in range(5 * SLICE_RECORDS)], 0.0)
+    actions = producer.receive(_fetch(0, 5 * SLICE_RECORDS), 0.1)
+    actions += producer.receive(_fetch(0, 2, OTHER_CONSUMER), 0.1)
+    actions += producer.tick(0.1)
+    assert max(len(a.run) for a in only(actions, SendDirect)) == SLICE_RECORDS
+    assert [a.requester for a in only(actions, SendDirect)][:3].count(OTHER_CONSUMER) == 1
+
+
+@pytest.mark.parametrize(
+    "fetch",
+    [
+        _fetch(3, 1),
+        _fetch(10, 1),
+        _fetch(2**40, 5),
+        _fetch(2**64 - 1, 1),
+        _fetch(5, 0),
+        Fetch(PRODUCER, CONSUMER, "other topic", 5, 1),
+    ],
+    ids=["acknowledged", "head + 1", "far beyond", "last of all", "none", "other topic"],
+)
+def test_request_for_what_the_producer_cannot_answer_is_met_with_silence(fetch: Fetch) -> None:
+    producer = _producer(10)
+    producer.receive(_ack(4), 0.0)
+    assert _answers(producer, fetch) == []
+
+
+def test_request_to_a_store_that_is_known_is_left_to_it() -> None:
+    producer = _producer(3)
+    assert _answers(producer, _fetch(0, 3, store=READER)) == [0, 1, 2]
+    producer.peer_found(READER, ENDPOINT, 0.1)
+    assert _answers(producer, _fetch(0, 3, store=READER)) == []
+    assert _answers(producer, _fetch(0, 3)) == [0, 1, 2]
+    producer.peer_lost(READER, ENDPOINT, 9.0)
+    assert _answers(producer, _fetch(0, 3, store=READER), 9.0) == [0, 1, 2]
+
+
+def test_store_with_two_endpoints_is_known_until_both_have_gone() -> None:
+    producer = _producer(3)
+    producer.peer_found(READER, ENDPOINT, 0.1)
+    producer.peer_found(READER, OTHER_ENDPOINT, 0.1)
+    producer.peer_lost(READER, ENDPOINT, 0.1)
+    assert _answers(producer, _fetch(0, 3, store=READER)) == []
+    producer.peer_lost(READER, OTHER_ENDPOINT, 0.1)
+    assert _answers(producer, _fetch(0, 3, store=READER)) == [0, 1, 2]
+
+
+def test_answer_ends_quietly_when_its_records_are_acknowledged_meanwhile() -> None:
+    producer = _producer()
+    producer.publish([content(n) for n in range(3 * SLICE_RECORDS)], 0.0)
+    producer.receive(_fetch(0, 3 * SLICE_RECORDS), 0.1)
+    producer.receive(_ack(3 * SLICE_RECORDS - 1), 0.1)
+    assert offsets(producer.tick(0.1)) == []
+    assert offsets(producer.tick(0.1)) == []
+    assert producer.next_deadline() == 1.0
+
+
+def test_requester_that_takes_no_more_is_answered_the_rest_later() -> None:
+    producer = _producer(10)
+    (answer,) = only(producer.receive(_fetch(0, 10), 0.1), SendDirect)
+    assert producer.blocked(CONSUMER, answer.run, 4, 0.1) == []
+    assert producer.stats.resent == 4
+    assert offsets(producer.tick(0.1)) == []
+    assert producer.next_deadline() == 0.1 + PARK_S
+    assert offsets(producer.tick(0.1 + PARK_S)) == [4, 5, 6, 7, 8, 9]
+
+
+def test_requester_that_has_gone_is_not_answered() -> None:
+    producer = _producer()
+    producer.peer_found(CONSUMER, ENDPOINT, 0.0)
+    producer.publish([content(n) for n in range(3 * SLICE_RECORDS)], 0.0)
+    producer.receive(_fetch(0, 3 * SLICE_RECORDS), 0.1)
+    producer.peer_lost(CONSUMER, ENDPOINT, 0.1)
+    assert offsets(producer.tick(0.1)) == []
+
+
+def test_messages_a_producer_has_no_use_for_are_counted() -> None:
+    producer = _producer(1)
+    assert producer.receive(StoreHello(PRODUCER, READER), 0.1) == []
+    assert producer.receive(live(0, 1), 0.1) == []
+    assert producer.stats.refused == 2
+
+
+# Announcements
+
+
+def _heads(producer: Producer, until: float) -> list[tuple[float, Head]]:
+    heads: list[tuple[float, Head]] = []
+    while (deadline := producer.next_deadline()) is not None and deadline <= until:
+        heads += [(deadline, head) for head in sent(producer.tick(deadline), Head)]
+    return heads
+
+
+def test_nothing_is_announced_before_the_first_record() -> None:
+    producer = _producer()
+    assert producer.next_deadline() is None
+    assert producer.subscribed(b"H", 5.0) == []
+    assert producer.next_deadline() is None
+    assert producer.tick(9.0) == []
+
+
+def test_head_is_announced_an_interval_after_the_first_record_and_every_interval() -> None:
+    producer = _producer()
+    producer.publish([content(0)], 5.0)
+    producer.publish([content(1)], 5.5)
+    producer.receive(_ack(0), 5.6)
+    times = _heads(producer, 8.0)
+    assert [(now, head.sequence, head.acked) for now, head in times] == [
+        (6.0, 1, 1),
+        (7.0, 1, 1),
+        (8.0, 1, 1),
+    ]
+    first = times[0][1]
+    assert (first.topic, first.address, first.subject, first.age_ms) == (
+        TOPIC,
+        PRODUCER,
+        TOPIC,
+        6000,
+    )
+
+
+@pytest.mark.parametrize(
+    "prefix", [b"H", b"Hflights", b"Hflights\0", b""], ids=["store", "C", "ours", "all"]
+)
+def test_head_is_announced_soon_after_a_newcomer_has_subscribed(prefix: bytes) -> None:
+    producer = _producer(3)
+    _heads(producer, 1.0)
+    producer.subscribed(prefix, 1.3)
+    (now, head), *_ = _heads(producer, 1.5)
+    assert 1.3 < now < 1.4
+    assert head.sequence == 2
+
+
+@pytest.mark.parametrize("prefix", [b"M", b"Hflights2", b"Hother", b"Dflights"])
+def test_other_subscriptions_do_not_bring_a_head(prefix: bytes) -> None:
+    producer = _producer(3)
+    producer.subscribed(prefix, 0.3)
+    assert producer.next_deadline() == 1.0
+
+
+def test_many_newcomers_cost_few_heads() -> None:
+    producer = _producer(3)
+    heads = 0
+    for step in range(1000):
+        producer.subscribed(b"H", step / 1000)
+        heads += len(_heads(producer, step / 1000))
+    assert 0 < heads <= 50
+
+
+def test_a_stalled_producer_asks_the_stores_where_they_are() -> None:
+    producer = _producer(3)
+    asked = [t for t in range(1, 9) if sent(producer.tick(float(t)), GetHeads)]
+    assert asked == [2, 4, 6, 8]
+    (question,) = sent(producer.tick(10.0), GetHeads)
+    assert question == GetHeads(TOPIC, PRODUCER)
+
+
+def test_producer_does_not_ask_while_acknowledgements_come_or_nothing_is_open() -> None:
+    producer = _producer(10)
+    for second in range(1, 10):
+        assert sent(producer.tick(float(second)), GetHeads) == []
+        producer.receive(_ack(second - 1), second + 0.5)
+    producer.receive(_ack(9), 9.5)
+    for second in range(10, 20):
+        assert sent(producer.tick(float(second)), GetHeads) == []
+    producer.publish([content(10)], 19.5)
+    assert sent(producer.tick(20.0), GetHeads) == []
+    assert sent(producer.tick(22.0), GetHeads) != []
+
+
+def test_head_that_fell_due_is_not_repeated_at_once() -> None:
+    producer = _producer(1)
+    assert len(sent(producer.tick(50.0), Head)) == 1
+    assert producer.next_deadline() == 51.0

@@ -1,0 +1,71 @@
+"""Where a consumer begins with a partition it has never seen."""
+
+from __future__ import annotations
+
+import pytest
+from support.machines import ENDPOINT, OTHER_ENDPOINT, PRODUCER, READER, TOPIC
+
+from dafka.config import Start
+from dafka.core.sources import Sources
+from dafka.core.start import NEWCOMER_S, first_offset, is_newcomer
+from protocol import Head
+
+
+@pytest.mark.parametrize(
+    ("start", "old", "new"),
+    [
+        ("earliest", 0, 0),
+        ("latest", 77, 0),
+        (5, 5, 5),
+        ({PRODUCER: 9}, 9, 9),
+        ({"another": 9}, 0, 0),
+    ],
+)
+def test_first_offset_is_the_configured_one(start: Start, old: int, new: int) -> None:
+    assert first_offset(start, PRODUCER, 77, is_new=False) == old
+    assert first_offset(start, PRODUCER, 77, is_new=True) == new
+
+
+def _head(age_ms: int | None) -> Head:
+    return Head(TOPIC, PRODUCER, TOPIC, 3, 0, age_ms)
+
+
+def test_producer_that_says_it_is_younger_than_the_subscription_is_a_newcomer() -> None:
+    assert is_newcomer(Sources(), PRODUCER, 10.0, 12.0, _head(2000))
+    assert not is_newcomer(Sources(), PRODUCER, 10.0, 12.0, _head(2001))
+
+
+def test_producer_introduced_well_after_the_subscription_is_a_newcomer() -> None:
+    sources = Sources()
+    sources.peer_found(READER, OTHER_ENDPOINT, 9.0)
+    sources.peer_found(PRODUCER, ENDPOINT, 10.0 + NEWCOMER_S)
+    for head in (None, _head(None)):
+        assert is_newcomer(sources, PRODUCER, 10.0, 12.0, head)
+
+
+def test_producer_introduced_soon_after_the_subscription_was_there_before() -> None:
+    sources = Sources()
+    sources.peer_found(READER, OTHER_ENDPOINT, 9.0)
+    sources.peer_found(PRODUCER, ENDPOINT, 10.0 + NEWCOMER_S / 2)
+    assert not is_newcomer(sources, PRODUCER, 10.0, 12.0)
+
+
+@pytest.mark.parametrize("pause", [0.0, NEWCOMER_S / 2])
+def test_producer_introduced_soon_after_the_tower_was_found_was_there_before(pause: float) -> None:
+    """All nodes are introduced within a beacon interval of the first contact."""
+    sources = Sources()
+    sources.peer_found(READER, OTHER_ENDPOINT, 30.0)
+    sources.peer_found(PRODUCER, ENDPOINT, 30.0 + pause)
+    assert not is_newcomer(sources, PRODUCER, 10.0, 40.0)
+
+
+def test_first_contact_counts_anew_after_everybody_had_gone() -> None:
+    sources = Sources()
+    sources.peer_found(READER, OTHER_ENDPOINT, 9.0)
+    sources.peer_lost(READER, OTHER_ENDPOINT, 20.0)
+    sources.peer_found(PRODUCER, ENDPOINT, 30.0)
+    assert not is_newcomer(sources, PRODUCER, 10.0, 40.0)
+
+
+def test_producer_nobody_introduced_is_no_newcomer() -> None:
+    assert not is_newcomer(Sources(), PRODUCER, 10.0, 12.0)

@@ -1,0 +1,337 @@
+"""What a store answers: heads, hellos, and requests for records."""
+
+from __future__ import annotations
+
+import pytest
+from support.machines import (
+    CONSUMER,
+    DIRECT,
+    ENDPOINT,
+    OTHER_CONSUMER,
+    OTHER_ENDPOINT,
+    OTHER_PRODUCER,
+    OTHER_READER,
+    PRODUCER,
+    READER,
+    TOPIC,
+    WRITER,
+    live,
+    offsets,
+    only,
+    run,
+    sent,
+)
+
+from dafka.core.actions import Action, Read, SendDirect, Subscribe
+from dafka.core.store_reader import PARK_S, SLICE_RECORDS, StoreReader
+from protocol import (
+    ConsumerHello,
+    DirectHead,
+    DirectRecord,
+    Fetch,
+    GetHeads,
+    Head,
+    StoreHello,
+    subscription,
+)
+
+NAME = "0" * 30 + "50"
+
+
+def _reader(end: int = 10, earliest: int = 0) -> StoreReader:
+    reader = StoreReader(READER, WRITER, DIRECT, store=NAME)
+    reader.start([(TOPIC, PRODUCER, earliest, end)], 0.0)
+    return reader
+
+
+def _fetch(
+    first: int,
+    count: int,
+    who: str = CONSUMER,
+    store: str | None = None,
+    partition: str = PRODUCER,
+    topic: str = TOPIC,
+) -> Fetch:
+    return Fetch(partition, who, topic, first, count, store)
+
+
+def _serve(
+    reader: StoreReader,
+    actions: list[Action],
+    end: int,
+    most: int = SLICE_RECORDS,
+    now: float = 0.1,
+) -> list[Action]:
+    """Do the reads that are asked for, on a log that holds [0, end)."""
+    done: list[Action] = []
+    while reads := only(actions, Read):
+        done += [action for action in actions if not isinstance(action, Read)]
+        actions = []
+        for read in reads:
+            last = min(read.first + read.count, read.first + most, end)
+            found = run(read.first, last, read.topic, read.partition)
+            actions += reader.read_done(read, found if found.contents else None, now)
+    return done + actions
+
+
+def test_reader_subscribes_to_requests() -> None:
+    actions = StoreReader(READER, WRITER, DIRECT, store=NAME).start([], 0.0)
+    hello = subscription(ConsumerHello, READER)
+    prefixes = [subscription(Fetch), subscription(GetHeads), hello]
+    assert actions == [Subscribe(prefix) for prefix in prefixes]
+
+
+# Heads
+
+
+def test_heads_of_a_topic_are_told_by_its_exact_name() -> None:
+    reader = _reader()
+    reader.stored("flights2", PRODUCER, 0, 3)
+    reader.stored(TOPIC, OTHER_PRODUCER, 2, 7)
+    assert sent(reader.receive(GetHeads(TOPIC, CONSUMER), 0.1), DirectHead) == [
+        DirectHead(CONSUMER, PRODUCER, TOPIC, 9, 0, NAME),
+        DirectHead(CONSUMER, OTHER_PRODUCER, TOPIC, 6, 2, NAME),
+    ]
+    assert reader.stats.heads == 2
+
+
+def test_heads_of_an_empty_topic_are_those_of_everything() -> None:
+    reader = _reader()
+    reader.stored("another", OTHER_PRODUCER, 0, 3)
+    found = sent(reader.receive(GetHeads("", CONSUMER), 0.1), DirectHead)
+    assert [(head.subject, head.sequence) for head in found] == [(TOPIC, 9), ("another", 2)]
+
+
+def test_unknown_topic_has_no_heads() -> None:
+    assert _reader().receive(GetHeads("flight", CONSUMER), 0.1) == []
+    assert _reader().receive(GetHeads("flights2", CONSUMER), 0.1) == []
+
+
+def test_partition_without_a_record_has_no_head() -> None:
+    assert _reader(end=0).receive(GetHeads(TOPIC, CONSUMER), 0.1) == []
+    assert _reader(end=5, earliest=5).receive(GetHeads("", CONSUMER), 0.1) == []
+
+
+def test_hello_of_a_consumer_is_answered_with_heads_of_its_topics_each_once() -> None:
+    reader = _reader()
+    hello = ConsumerHello(READER, CONSUMER, (TOPIC, "unknown", TOPIC))
+    assert len(sent(reader.receive(hello, 0.1), DirectHead)) == 1
+    assert reader.receive(ConsumerHello(READER, CONSUMER, ()), 0.1) == []
+
+
+def test_requests_of_the_stores_own_writer_are_ignored() -> None:
+    reader = _reader()
+    assert reader.receive(GetHeads(TOPIC, WRITER), 0.1) == []
+    assert reader.receive(ConsumerHello(READER, WRITER, (TOPIC,)), 0.1) == []
+    assert reader.receive(_fetch(0, 1, WRITER), 0.1) == []
+    assert reader.subscribed(subscription(StoreHello, WRITER), 0.1) == []
+
+
+# Hello
+
+
+@pytest.mark.parametrize("exact", [False, True], ids=["C", "with NUL"])
+def test_consumer_that_can_hear_it_gets_a_hello(exact: bool) -> None:
+    actions = _reader().subscribed(subscription(StoreHello, CONSUMER, exact=exact), 0.1)
+    assert sent(actions, StoreHello) == [StoreHello(CONSUMER, READER)]
+
+
+@pytest.mark.parametrize("prefix", [b"", b"D" + CONSUMER.encode(), b"E" + CONSUMER.encode()])
+def test_other_subscriptions_bring_no_hello(prefix: bytes) -> None:
+    assert _reader().subscribed(prefix, 0.1) == []
+
+
+# Records
+
+
+@pytest.mark.parametrize("end", [10, 100_001, 250_000])
+def test_request_is_answered_with_exactly_the_records_asked_for(end: int) -> None:
+    reader = _reader(end)
+    assert offsets(_serve(reader, reader.receive(_fetch(3, 5), 0.1), end)) == [3, 4, 5, 6, 7]
+    whole = _serve(reader, reader.receive(_fetch(0, 2**32 - 1), 0.1), end)
+    assert offsets(whole) == list(range(end))
+    assert max(len(action.run) for action in only(whole, SendDirect)) <= SLICE_RECORDS
+    assert reader.stats.records == end + 5
+    assert reader.next_deadline() is None
+
+
+@pytest.mark.parametrize(
+    "fetch",
+    [
+        _fetch(10, 1),
+        _fetch(2**64 - 1, 2**32 - 1),
+        _fetch(3, 0),
+        _fetch(1, 5),
+        _fetch(3, 5, topic="flight"),
+        _fetch(3, 5, topic="flights2"),
+        _fetch(3, 5, partition=OTHER_PRODUCER),
+    ],
+    ids=["head + 1", "last of all", "none", "below the earliest", "shorter", "longer", "unknown"],
+)
+def test_request_for_what_is_not_stored_is_met_with_silence(fetch: Fetch) -> None:
+    assert _reader(earliest=2).receive(fetch, 0.1) == []
+
+
+def test_requester_that_asked_for_less_than_there_is_is_told_so() -> None:
+    """A C consumer asks for blocks, and waits for a HEAD that a dead producer never sends."""
+    reader = _reader(100_002)
+    actions = _serve(reader, reader.receive(_fetch(0, 100_000), 0.1), 100_002)
+    assert sent(actions, DirectHead) == [DirectHead(CONSUMER, PRODUCER, TOPIC, 100_001, 0, NAME)]
+    assert isinstance(actions[-2], SendDirect)
+    actions = _serve(reader, reader.receive(_fetch(100_000, 100_000), 0.2), 100_002)
+    assert offsets(actions) == [100_000, 100_001]
+    assert sent(actions, DirectHead) == []
+
+
+def test_answer_goes_on_when_the_log_gives_less_than_was_asked_of_it() -> None:
+    reader = _reader(100)
+    actions = _serve(reader, reader.receive(_fetch(0, 100), 0.1), 100, most=7)
+    assert offsets(actions) == list(range(100))
+    assert sent(actions, DirectHead) == []
+
+
+def test_slice_that_is_longer_than_asked_for_is_cut() -> None:
+    reader = _reader(100)
+    (read,) = only(reader.receive(_fetch(3, 2), 0.1), Read)
+    assert offsets(reader.read_done(read, run(3, 50), 0.2)) == [3, 4]
+
+
+def test_records_the_log_cannot_give_end_the_answer() -> None:
+    reader = _reader(100)
+    (read,) = only(reader.receive(_fetch(3, 2), 0.1), Read)
+    assert reader.read_done(read, None, 0.2) == []
+    assert reader.next_deadline() is None
+
+
+def test_records_the_log_cannot_give_do_not_end_what_else_was_asked_for() -> None:
+    reader = _reader(100)
+    (read,) = only(reader.receive(_fetch(3, 2), 0.1), Read)
+    reader.receive(_fetch(50, 2), 0.1)
+    actions = reader.read_done(read, None, 0.2)
+    assert offsets(_serve(reader, actions, 100)) == [50, 51]
+
+
+def test_requesters_take_turns_and_only_two_read_at_once() -> None:
+    reader = _reader(50_000)
+    actions = reader.receive(_fetch(0, 50_000), 0.1)
+    actions += reader.receive(_fetch(0, 50_000, OTHER_CONSUMER), 0.1)
+    actions += reader.receive(_fetch(0, 1, OTHER_READER), 0.1)
+    first, second = only(actions, Read)
+    assert (first.requester, second.requester) == (CONSUMER, OTHER_CONSUMER)
+    assert reader.next_deadline() is None
+    reading, served = [first, second], []
+    for _ in range(4):
+        read = reading.pop(0)
+        done = run(read.first, read.first + read.count)
+        (following,) = only(reader.read_done(read, done, 0.2), Read)
+        reading.append(following)
+        served.append(following.requester)
+    assert served.count(OTHER_READER) == 1
+    assert max(served.count(CONSUMER), served.count(OTHER_CONSUMER)) <= 2
+
+
+def test_requests_for_what_follows_join_the_answer_under_way() -> None:
+    reader = _reader(300)
+    actions = reader.receive(_fetch(0, 100), 0.1)
+    for first in (100, 200, 0):
+        actions += reader.receive(_fetch(first, 100), 0.1)
+    assert len(only(actions, Read)) == 1
+    assert sorted(set(offsets(_serve(reader, actions, 300)))) == list(range(300))
+
+
+def test_requests_beyond_the_limit_are_counted_as_dropped() -> None:
+    reader = _reader()
+    for number in range(0x1000, 0x1000 + 10_001):
+        reader.receive(_fetch(0, 1, f"{number:032X}"), 0.1)
+    assert (reader.stats.fetches, reader.stats.dropped) == (10_001, 1)
+
+
+# Who answers
+
+
+def test_request_that_names_another_store_is_left_to_it_unless_it_is_unknown() -> None:
+    reader = _reader()
+    assert only(reader.receive(_fetch(0, 1, "A", OTHER_READER), 0.1), Read)
+    reader.peer_found(OTHER_READER, ENDPOINT, 0.1)
+    assert reader.receive(_fetch(0, 1, "B", OTHER_READER), 0.1) == []
+    assert only(reader.receive(_fetch(0, 1, "C", READER), 0.1), Read)
+
+
+def test_store_with_two_endpoints_is_known_until_both_have_gone() -> None:
+    reader = _reader()
+    reader.peer_found(OTHER_READER, ENDPOINT, 0.1)
+    reader.peer_found(OTHER_READER, OTHER_ENDPOINT, 0.1)
+    reader.peer_lost(OTHER_READER, ENDPOINT, 5.0)
+    assert reader.receive(_fetch(0, 1, "B", OTHER_READER), 5.1) == []
+    reader.peer_lost(OTHER_READER, OTHER_ENDPOINT, 6.0)
+    assert only(reader.receive(_fetch(0, 1, "B", OTHER_READER), 6.1), Read)
+
+
+# Requesters that are slow, or gone
+
+
+def test_requester_that_takes_no_more_gets_the_rest_later_and_blocks_nobody() -> None:
+    reader = _reader(10)
+    (read,) = only(reader.receive(_fetch(0, 10), 0.1), Read)
+    (answer, *_) = only(reader.read_done(read, run(0, 10), 0.1), SendDirect)
+    assert reader.blocked(CONSUMER, answer.run, 4, 0.1) == []
+    assert reader.stats.records == 4
+    assert reader.tick(0.1) == []
+    assert reader.next_deadline() == 0.1 + PARK_S
+    assert offsets(_serve(reader, reader.receive(_fetch(0, 2, OTHER_CONSUMER), 0.1), 10)) == [0, 1]
+    rest = _serve(reader, reader.tick(0.1 + PARK_S), 10)
+    assert offsets(rest) == [4, 5, 6, 7, 8, 9]
+
+
+def test_requester_that_takes_no_more_amid_a_long_answer_misses_nothing() -> None:
+    end = 3 * SLICE_RECORDS
+    reader = _reader(end)
+    (read,) = only(reader.receive(_fetch(0, end), 0.1), Read)
+    answer, second = reader.read_done(read, run(0, SLICE_RECORDS), 0.1)
+    assert isinstance(answer, SendDirect)
+    assert isinstance(second, Read)
+    reader.blocked(CONSUMER, answer.run, 5, 0.1)
+    got = offsets([SendDirect(CONSUMER, answer.run.until(5))])
+    got += offsets(_serve(reader, [second], end, now=0.1))
+    while (deadline := reader.next_deadline()) is not None:
+        got += offsets(_serve(reader, reader.tick(deadline), end, now=deadline))
+    assert sorted(set(got)) == list(range(end))
+
+
+@pytest.mark.parametrize("how", ["peer lost", "unsubscribed", "unsubscribed with NUL"])
+def test_answer_that_nobody_hears_any_more_ends(how: str) -> None:
+    reader = _reader(50_000)
+    reader.peer_found(CONSUMER, ENDPOINT, 0.0)
+    (read,) = only(reader.receive(_fetch(0, 50_000), 0.1), Read)
+    if how == "peer lost":
+        reader.peer_lost(CONSUMER, ENDPOINT, 0.2)
+    else:
+        prefix = subscription(DirectRecord, CONSUMER, exact="NUL" in how)
+        assert reader.unsubscribed(prefix, 0.2) == []
+    assert reader.read_done(read, run(0, SLICE_RECORDS), 0.3) == []
+    assert reader.next_deadline() is None
+    assert only(reader.receive(_fetch(0, 5), 0.4), Read)
+
+
+def test_other_unsubscriptions_end_nothing() -> None:
+    reader = _reader()
+    reader.receive(_fetch(0, 1, "A"), 0.1)
+    reader.unsubscribed(subscription(StoreHello, "A"), 0.1)
+    assert len(reader._answers) == 1
+
+
+def test_requester_that_comes_back_while_its_old_answer_is_read_is_answered() -> None:
+    reader = _reader(50)
+    (read,) = only(reader.receive(_fetch(0, 50), 0.1), Read)
+    reader.unsubscribed(subscription(DirectRecord, CONSUMER), 0.2)
+    actions = reader.receive(_fetch(20, 30), 0.3)
+    actions += reader.read_done(read, run(0, 50), 0.4)
+    assert set(offsets(_serve(reader, actions, 50))) >= set(range(20, 50))
+    assert reader.next_deadline() is None
+
+
+def test_messages_a_reader_has_no_use_for_are_counted() -> None:
+    reader = _reader()
+    assert reader.receive(Head(TOPIC, PRODUCER, TOPIC, 3), 0.1) == []
+    assert reader.receive(live(0, 1), 0.1) == []
+    assert reader.stats.refused == 2
