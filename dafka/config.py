@@ -1,0 +1,250 @@
+"""Settings of each kind of node, with their units, and what a tower's address may look like.
+
+Decides defaults and validity. Where values come from (flag, environment, file) is decided in
+`dafka.settings`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from dafka.errors import ConfigError
+from dafka.names import check_partition
+
+DEFAULT_SUB_PORT = 5556
+"""The tower's port that nodes publish their beacons to; the other one is the next port."""
+
+MIB = 1024 * 1024
+
+Start = Literal["latest", "earliest"] | int | Mapping[str, int]
+"""Where a consumer begins: at the newest records, the oldest, at an offset of every partition,
+or at one offset per partition."""
+
+_HOST_PORT = re.compile(r"(?:tcp://)?(?P<host>[^:/,\s]+|\[[^\]]+\])(?::(?P<port>\d{1,5}))?")
+_ENDPOINT = re.compile(r"(?:tcp://\S+:\d{1,5}|inproc://\S+|ipc://\S+)")
+
+
+@dataclass(frozen=True, slots=True)
+class TowerAddress:
+    """A tower's two endpoints, named from the tower's side."""
+
+    sub: str
+    """Nodes publish their beacons to this one (default port 5556)."""
+    pub: str
+    """Nodes subscribe to this one (default port 5557)."""
+
+    def __str__(self) -> str:
+        return f"{self.sub},{self.pub}"
+
+
+def parse_tower(text: str) -> TowerAddress:
+    """Read "host", "host:5556", "tcp://host:5556" or both endpoints, separated by a comma."""
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) == 2 and all(_ENDPOINT.fullmatch(part) for part in parts):
+        return TowerAddress(*parts)
+    match = _HOST_PORT.fullmatch(text.strip())
+    if match is None or len(parts) != 1:
+        raise ConfigError(
+            f"tower {text!r} is not an address: use HOST, HOST:PORT, tcp://HOST:PORT "
+            "or tcp://HOST:PORT,tcp://HOST:PORT"
+        )
+    port = int(match["port"] or DEFAULT_SUB_PORT)
+    if not 1 <= port <= 65534:
+        raise ConfigError(f"tower {text!r}: the port must be between 1 and 65534")
+    host = match["host"]
+    return TowerAddress(f"tcp://{host}:{port}", f"tcp://{host}:{port + 1}")
+
+
+Tower = str | TowerAddress | Sequence[str | TowerAddress]
+"""What every `tower=` argument takes: one tower or several."""
+
+LOCALHOST = TowerAddress("tcp://127.0.0.1:5556", "tcp://127.0.0.1:5557")
+
+
+def parse_towers(tower: Tower) -> tuple[TowerAddress, ...]:
+    """Read one tower or several; a tower that is given twice counts once."""
+    if not isinstance(tower, str | TowerAddress | Sequence):
+        raise ConfigError(f"tower is {tower!r}: it must be an address or a list of them")
+    given = [tower] if isinstance(tower, str | TowerAddress) else list(tower)
+    if not given:
+        raise ConfigError("no tower is given: name at least one, for example tower='localhost'")
+    parsed = [one if isinstance(one, TowerAddress) else parse_tower(one) for one in given]
+    return tuple(dict.fromkeys(parsed))
+
+
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "int": ((int,), "a whole number"),
+    "float": ((int, float), "a number"),
+    "str": ((str,), "a text"),
+}
+
+
+def _check_types(config: Any) -> None:
+    for field in fields(config):
+        types, wanted = _KINDS.get(str(field.type), ((object,), ""))
+        value = getattr(config, field.name)
+        infinite = isinstance(value, float) and not math.isfinite(value)
+        if not isinstance(value, types) or (isinstance(value, bool) and wanted) or infinite:
+            raise ConfigError(f"{field.name} is {value!r}: it must be {wanted or 'finite'}")
+
+
+def _positive(config: object, *names: str) -> None:
+    _check_types(config)
+    for name in names:
+        value = getattr(config, name)
+        if value <= 0:
+            raise ConfigError(f"{name} is {value!r}: it must be greater than zero")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TowerConfig:
+    """A tower: introduces nodes to each other and carries no records."""
+
+    sub: str = "tcp://*:5556"
+    """Endpoint that nodes publish their beacons to."""
+    pub: str = "tcp://*:5557"
+    """Endpoint that nodes subscribe to."""
+    host: str = ""
+    """Announced for nodes on this machine that name no host; empty: the machine's own address,
+    or 127.0.0.1 as long as no node from another machine is known."""
+    peer_timeout_s: float = 4.0
+    """A node not heard of for this long is forgotten."""
+
+    def __post_init__(self) -> None:
+        _positive(self, "peer_timeout_s")
+        for name in ("sub", "pub"):
+            endpoint = getattr(self, name)
+            if not re.fullmatch(r"tcp://\S+:(\d{1,5}|\*)|(inproc|ipc)://\S+", endpoint):
+                raise ConfigError(
+                    f"tower/{name}_address {endpoint!r} is not an endpoint such as tcp://*:5556"
+                )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeConfig:
+    """What producers, consumers and stores have in common."""
+
+    tower: Tower = LOCALHOST
+    """The towers to be introduced by; none of them needs to be running yet."""
+    bind: str = "tcp://*:*"
+    """Endpoint pattern of the node's own socket; the system chooses the port."""
+    host: str = ""
+    """Announced as this node's host; empty: the tower fills in what it sees."""
+    beacon_interval_s: float = 1.0
+    """Time between two signs of life."""
+    peer_timeout_s: float = 4.0
+    """A peer not heard of for this long is disconnected, until it is heard again."""
+    max_peers: int = 10_000
+    """Peers beyond this many are ignored."""
+    high_water_mark: int = 100_000
+    """Messages kept per peer and direction; a slower one loses some, and fetches them later.
+    With large records, this times their size is what a slow peer can cost."""
+
+    def __post_init__(self) -> None:
+        parse_towers(self.tower)
+        _positive(self, "beacon_interval_s", "peer_timeout_s", "max_peers", "high_water_mark")
+
+    @property
+    def towers(self) -> tuple[TowerAddress, ...]:
+        """The towers in parsed form."""
+        return parse_towers(self.tower)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProducerConfig(NodeConfig):
+    """A producer of one topic."""
+
+    buffer_bytes: int = 64 * MIB
+    """Contents not yet acknowledged, each with 64 bytes for its keeping; `publish` blocks
+    beyond it."""
+    min_store_acks: int = 1
+    """Distinct stores that must have acknowledged a record before it is forgotten."""
+    head_interval_s: float = 1.0
+    """Time between two announcements of the last record's offset."""
+    stop_timeout_s: float = 5.0
+    """How long `stop` waits for outstanding acknowledgements."""
+
+    def __post_init__(self) -> None:
+        NodeConfig.__post_init__(self)
+        _positive(self, "buffer_bytes", "min_store_acks", "head_interval_s")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsumerConfig(NodeConfig):
+    """A consumer of one or several topics."""
+
+    start: Start = "latest"
+    """Where partitions begin that have no position yet; a mapping names offsets, and partitions
+    it does not name begin at their earliest record."""
+    buffer_bytes: int = 16 * MIB
+    """Contents received but not yet taken, each with 64 bytes for its keeping; reading pauses
+    beyond it."""
+    fetch_records: int = 20_000
+    """Records asked for at once when catching up."""
+    fetch_timeout_s: float = 0.5
+    """Silence after which a request is repeated, at first; doubled up to `fetch_timeout_max_s`."""
+    fetch_timeout_max_s: float = 8.0
+    """Longest pause between two requests for the same records."""
+
+    def __post_init__(self) -> None:
+        NodeConfig.__post_init__(self)
+        _positive(self, "buffer_bytes", "fetch_records", "fetch_timeout_s", "fetch_timeout_max_s")
+        if isinstance(self.start, str):
+            if self.start not in ("latest", "earliest"):
+                raise ConfigError(
+                    f"start {self.start!r} is neither 'latest', 'earliest', an offset nor a "
+                    "mapping of partition to offset"
+                )
+            return
+        if not isinstance(self.start, int | Mapping) or isinstance(self.start, bool):
+            raise ConfigError(f"start is {self.start!r}: use earliest, latest, or an offset")
+        if isinstance(self.start, int):
+            if self.start < 0:
+                raise ConfigError(f"start {self.start} is negative")
+            return
+        for partition, offset in self.start.items():
+            check_partition(partition)
+            if offset < 0:
+                raise ConfigError(f"start {offset} of partition {partition} is negative")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreConfig(NodeConfig):
+    """A store of every topic."""
+
+    data: str = "dafka-data"
+    """Directory of the record log; made if missing."""
+    durability: Literal["fsync", "os"] = "fsync"
+    """fsync: acknowledged records survive power loss; os: they survive the process, not power
+    loss."""
+    buffer_bytes: int = 64 * MIB
+    """Contents received but not yet on disk, each with 64 bytes for its keeping; reading pauses
+    beyond it."""
+    fetch_records: int = 100_000
+    """Records asked for at once when a gap is filled."""
+    fetch_timeout_s: float = 0.5
+    """Silence after which a request is repeated, at first; doubled up to `fetch_timeout_max_s`."""
+    fetch_timeout_max_s: float = 8.0
+    """Longest pause between two requests for the same records."""
+    compare_interval_s: float = 30.0
+    """Time between two comparisons with what the other stores have."""
+    slice_bytes: int = MIB
+    """Answers are cut into slices of about this size, so that one reader does not starve others."""
+
+    def __post_init__(self) -> None:
+        NodeConfig.__post_init__(self)
+        _positive(
+            self,
+            "buffer_bytes",
+            "fetch_records",
+            "fetch_timeout_s",
+            "fetch_timeout_max_s",
+            "compare_interval_s",
+            "slice_bytes",
+        )
+        if self.durability not in ("fsync", "os"):
+            raise ConfigError(f"durability {self.durability!r} is neither 'fsync' nor 'os'")

@@ -1,0 +1,174 @@
+"""The one loop of every node: wait, drain, decide, act, re-arm. Decides nothing itself."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Any, Protocol
+
+import gevent
+from gevent.event import AsyncResult, Event
+
+from dafka.core.actions import Action, Warn
+
+RECHECK_S = 1.0
+"""The longest wait: zmq's edges can be missed, so sockets are looked at again after this."""
+
+WARN_EVERY_S = 10.0
+"""A warning with the same key is logged at most this often."""
+
+_MAX_KEYS = 1000
+
+
+class Machine(Protocol):
+    """What the loop needs of a machine."""
+
+    def tick(self, now: float) -> list[Action]:
+        """Do what is due."""
+
+    def next_deadline(self) -> float | None:
+        """When something will be due."""
+
+
+class LimitedLog:
+    """Warnings about peers, so many a minute and no more."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+        self._last: dict[str, float] = {}
+        self._dropped: dict[str, int] = {}
+
+    def warn(self, key: str, text: str) -> None:
+        """Log `text` unless the same `key` was logged a moment ago; then count it."""
+        now = monotonic()
+        if now - self._last.get(key, -WARN_EVERY_S) < WARN_EVERY_S:
+            self._dropped[key] = self._dropped.get(key, 0) + 1
+            return
+        if len(self._last) >= _MAX_KEYS:
+            self._last.clear()
+        self._last[key] = now
+        dropped = self._dropped.pop(key, 0)
+        self._logger.warning("%s%s", text, f" (and {dropped} times before)" if dropped else "")
+
+
+Source = Callable[[float], bool]
+"""Drains one socket; True if there may be more."""
+
+
+class Driver:
+    """One greenlet that owns a node's sockets and runs its machines."""
+
+    def __init__(self, name: str, logger: logging.Logger) -> None:
+        self.name = name
+        self.limited = LimitedLog(logger)
+        self.failed: AsyncResult = AsyncResult()
+        """Set when the loop has ended; with the exception if it ended by one."""
+        self._logger = logger
+        self._wake = Event()
+        self._sources: list[Source] = []
+        self._machines: list[Machine] = []
+        self._executors: dict[type, Callable[[Any], None]] = {Warn: self._on_warn}
+        self._posted: deque[Callable[[float], Sequence[Action]]] = deque()
+        self._closing = False
+        self._greenlet: gevent.Greenlet | None = None
+
+    # Setting up
+
+    def add_source(self, source: Source) -> None:
+        """Call `source` in every turn of the loop."""
+        self._sources.append(source)
+
+    def add_machine(self, machine: Machine) -> None:
+        """Let a machine know when its time has come."""
+        self._machines.append(machine)
+
+    def add_executors(self, executors: dict[type, Callable[[Any], None]]) -> None:
+        """Say what to do for each type of action."""
+        self._executors.update(executors)
+
+    # Running
+
+    def start(self) -> None:
+        """Spawn the loop."""
+        self._greenlet = gevent.spawn(self._run)
+        self._greenlet.name = self.name
+
+    def now(self) -> float:
+        """The time machines are given: monotonic seconds."""
+        return monotonic()
+
+    def wake(self) -> None:
+        """Look at everything again, soon."""
+        self._wake.set()
+
+    def post(self, command: Callable[[float], Sequence[Action]]) -> None:
+        """Run `command(now)` in the loop and perform what it returns."""
+        self._posted.append(command)
+        self._wake.set()
+
+    def perform(self, actions: Sequence[Action]) -> None:
+        """Execute actions in order. Never yields to the hub."""
+        executors = self._executors
+        for action in actions:
+            executors[type(action)](action)
+
+    def stop(self, timeout: float | None = None) -> None:
+        """End the loop after its current turn."""
+        self._closing = True
+        self._wake.set()
+        if self._greenlet is not None and self._greenlet is not gevent.getcurrent():
+            self._greenlet.join(timeout)
+
+    @property
+    def running(self) -> bool:
+        """Whether the loop goes on."""
+        return self._greenlet is not None and not self._closing and not self.failed.ready()
+
+    def _run(self) -> None:
+        try:
+            while not self._closing:
+                if self._turn():
+                    gevent.sleep(0)
+                else:
+                    self._wait()
+            self._turn()
+        except Exception as error:
+            self.fail(error)
+        else:
+            if not self.failed.ready():
+                self.failed.set(None)
+
+    def fail(self, error: BaseException) -> None:
+        """End the node because of a fault of our own, and loudly."""
+        self._logger.critical("node=%s ended by a bug", self.name, exc_info=error)
+        self.failed.set_exception(error)
+        self._closing = True
+        self._wake.set()
+
+    def _turn(self) -> bool:
+        self._wake.clear()
+        now = monotonic()
+        more = False
+        while self._posted:
+            self.perform(self._posted.popleft()(now))
+        for source in self._sources:
+            more |= source(now)
+        for machine in self._machines:
+            deadline = machine.next_deadline()
+            if deadline is not None and deadline <= now:
+                self.perform(machine.tick(now))
+        return more
+
+    def _wait(self) -> None:
+        deadlines = [machine.next_deadline() for machine in self._machines]
+        until = min((d for d in deadlines if d is not None), default=None)
+        pause = RECHECK_S if until is None else min(until - monotonic(), RECHECK_S)
+        if pause > 0:
+            self._wake.wait(pause)
+        else:
+            gevent.sleep(0)
+
+    def _on_warn(self, action: Warn) -> None:
+        self.limited.warn(action.key, action.text)

@@ -1,0 +1,94 @@
+"""SQLite connections of a log: how they are set up, who uses which, and that all are closed.
+
+Decides durability, for it is a setting of each connection; knows nothing of what is stored.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from dafka.errors import Closed
+
+BUSY_TIMEOUT_S = 10
+"""How long a foreign program, such as a backup, may lock the database before a write fails."""
+
+SYNCHRONOUS = {"fsync": 2, "os": 1}
+"""SQLite's `synchronous`: FULL syncs the write-ahead log at every commit, NORMAL does not."""
+
+PRAGMAS = {
+    "auto_vacuum": 0,
+    "cache_size": 1000,
+    "journal_mode": "wal",
+    # A disk error below mapped memory is a SIGBUS that kills the node, not an exception.
+    "mmap_size": 0,
+    "wal_autocheckpoint": 2000,
+}
+
+
+class Connections:
+    """As many connections as there are operations at the same time, each lent to one of them.
+
+    A connection per thread, as diskcache has them, could be closed by that thread only; but
+    threads of a pool come and go without telling.
+    """
+
+    def __init__(self, database: Path, synchronous: int) -> None:
+        self._database = database
+        self._pragmas = {**PRAGMAS, "synchronous": synchronous}
+        self._idle: list[sqlite3.Connection] = []
+        self._lent = 0
+        self._closed = False
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def lend(self) -> Iterator[sqlite3.Connection]:
+        """A connection for the calling thread, closed after an error; raises `Closed`.
+
+        Closing it also rolls back: SQLite leaves the transaction of a failed COMMIT open.
+        """
+        with self._changed:
+            if self._closed:
+                raise Closed("the log was closed")
+            self._lent += 1
+            connection = self._idle.pop() if self._idle else None
+        try:
+            connection = connection or self._connect()
+            yield connection
+        except BaseException:
+            if connection is not None:
+                connection.close()
+            connection = None
+            raise
+        finally:
+            with self._changed:
+                if connection is not None:
+                    self._idle.append(connection)
+                self._lent -= 1
+                self._changed.notify_all()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._database, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        )
+        # Text is nothing of ours; where damage makes it of a value, reading it must not fail.
+        connection.text_factory = partial(str, encoding="utf-8", errors="replace")
+        try:
+            for name, value in self._pragmas.items():
+                connection.execute(f"PRAGMA {name} = {value}").fetchall()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def close(self) -> None:
+        """Lend no more, wait for those that are lent, and close all."""
+        with self._changed:
+            self._closed = True
+            self._changed.wait_for(lambda: not self._lent)
+            while self._idle:
+                self._idle.pop().close()

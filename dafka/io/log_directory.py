@@ -1,0 +1,146 @@
+"""Who may use a log's directory: recognises our own, refuses foreign ones, admits one process.
+
+Reads the database at most; creating and changing it is `log.py`'s.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from dafka.errors import StoreError
+from dafka.io.log_format import VERSION, VERSION_KEY
+
+DATABASE = "cache.db"
+LOCK = "lock"
+
+# A file system's own directory: an empty disk mounted as data directory is not a foreign one.
+_NOT_OURS_NOR_FOREIGN = {"lost+found"}
+_HEADER = b"SQLite format 3\0"
+
+
+class DirectoryLock:
+    """The right to use a directory, from construction until `release` or the end of the process.
+
+    It is a lock of the kernel's, so it never outlives its process, not even after a kill -9.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._file = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            owner = os.pread(self._file, 32, 0).decode("ascii", "replace").strip()
+            os.close(self._file)
+            if isinstance(error, BlockingIOError):
+                raise StoreError(
+                    f"{directory} is in use by process {owner or 'unknown'}:"
+                    " stop that process, or use another directory"
+                ) from error
+            raise
+
+    def sign(self) -> None:
+        """Write this process's number into the lock file, for those who come next."""
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Let the next one in."""
+        os.close(self._file)
+
+
+def take(directory: Path) -> DirectoryLock:
+    """Create the directory if need be, make sure that it is ours, and lock it.
+
+    Raises `StoreError`; a foreign directory is left exactly as it is.
+    """
+    try:
+        _make(directory)
+        began = (directory / LOCK).exists()
+        if not began:
+            _recognise(directory, began)
+        lock = DirectoryLock(directory)
+        try:
+            if began:
+                _recognise(directory, began)
+            lock.sign()
+        except BaseException:
+            lock.release()
+            raise
+    except OSError as error:
+        raise StoreError(
+            f"{directory} cannot be used as data directory: {error.strerror or error}."
+            " Give a directory that this user can read and write"
+        ) from error
+    return lock
+
+
+def _make(directory: Path) -> None:
+    """Create the directory such that it survives a power failure: its parents must know it."""
+    if directory.is_dir():
+        return
+    if directory.parent != directory:
+        _make(directory.parent)
+    directory.mkdir(exist_ok=True)
+    parent = os.open(directory.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(parent)
+    finally:
+        os.close(parent)
+
+
+def _recognise(directory: Path, began: bool) -> None:
+    """Raise `StoreError` unless the directory is empty or ours.
+
+    Only where we `began`, and left our lock, may its log be unfinished.
+    """
+    names = set(os.listdir(directory)) - _NOT_OURS_NOR_FOREIGN
+    if names <= {LOCK}:
+        return
+    if DATABASE not in names:
+        raise StoreError(
+            f"{directory} holds other files, such as {min(names - {LOCK})!r}, and no Dafka log:"
+            " give an empty directory, or one that a Dafka store made"
+        )
+    try:
+        version = _version(directory / DATABASE)
+        if version is None and not began:
+            raise sqlite3.DatabaseError("it has no entry that tells its format")
+    except sqlite3.Error as error:
+        raise StoreError(
+            f"{directory / DATABASE} is not the database of a Dafka log, or it is damaged"
+            f" ({error}): give another directory, or restore this one from a copy"
+        ) from error
+    if version is not None and version != VERSION:
+        raise StoreError(
+            f"{directory} holds a Dafka log of the unknown format {version!r}; this Dafka knows"
+            f" {VERSION!r}: use the Dafka that wrote it, or give another directory"
+        )
+
+
+def _version(database: Path) -> object:
+    """The format in a database; None if it was never finished; sqlite3.Error if it is no log."""
+    with database.open("rb") as file:
+        header = file.read(len(_HEADER))
+    if not header:
+        return None
+    if header != _HEADER:
+        raise sqlite3.DatabaseError("it does not begin as SQLite's databases do")
+    uri = f"{database.absolute().as_uri()}?mode=ro"
+    with closing(sqlite3.connect(uri, uri=True)) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
+        if tables and "Settings" not in tables:
+            raise sqlite3.DatabaseError("it has other tables")
+        if "Cache" not in tables:
+            return None
+        versions = connection.execute("SELECT value FROM Cache WHERE key = ?", (VERSION_KEY,))
+        row = versions.fetchone()
+        if row is not None:
+            return row[0]
+        if connection.execute("SELECT 1 FROM Cache LIMIT 1").fetchone() is not None:
+            raise sqlite3.DatabaseError("it has entries, but none that tells their format")
+    return None

@@ -1,0 +1,224 @@
+"""What all nodes but towers have in common: their sockets, and discovery.
+
+Decides nothing: it connects a role's machine with the driver's loop.
+"""
+
+from __future__ import annotations
+
+from gevent import get_hub
+
+from dafka.config import NodeConfig
+from dafka.core import actions as act
+from dafka.core.beacon import Beacon
+from dafka.core.role import Role
+from dafka.core.run import Origin, Run
+from dafka.io.driver import Driver
+from dafka.io.joiner import Drained, direct_header, record_header
+from dafka.io.sockets import BeaconPublisher, Context, Publisher, Subscriber, Watched
+from dafka.version import __version__
+from protocol import (
+    DirectRecord,
+    LocalProtocolError,
+    NodeBeacon,
+    StoreHello,
+    TowerBeacon,
+    Welcome,
+    subscription,
+)
+
+
+class Wiring:
+    """The sockets of one role's machine, joined to one driver."""
+
+    def __init__(
+        self,
+        role: str,
+        address: str,
+        config: NodeConfig,
+        machine: Role,
+        driver: Driver,
+        *,
+        direct: str | None = None,
+    ) -> None:
+        """`direct`: the address under which the role hears stores, on a socket of their own."""
+        self.address = address
+        self.refused = 0
+        self.unusable = 0
+        self.publisher: Publisher
+        self._role = role
+        self._config = config
+        self._machine = machine
+        self._driver = driver
+        self._direct = direct
+        self._headers: dict[tuple[str | None, str, str], bytes] = {}
+        self._sockets: list[Watched] = []
+        self._connected: set[str] = set()
+        self._context: Context | None = None
+
+    # Life
+
+    def open(self, now: float) -> None:
+        """Bind, and reach out for the towers; `ConfigError` if an endpoint is unusable."""
+        try:
+            self._open_sockets()
+        except Exception:
+            self.close()
+            raise
+        self._driver.add_executors(
+            {
+                act.Send: self._send,
+                act.SendRun: self._send_run,
+                act.SendDirect: self._send_direct,
+                act.Subscribe: lambda a: self._peers.subscribe(a.prefix),
+                act.Unsubscribe: lambda a: self._peers.unsubscribe(a.prefix),
+                act.Connect: self._connect,
+                act.Disconnect: self._disconnect,
+                act.ConnectStore: self._connect_store,
+                act.DisconnectStore: lambda a: self._stores.disconnect(a.endpoint),
+                act.ReachTowers: self._reach_towers,
+                act.SendBeacon: lambda a: self._beacons.send(a.message),
+            }
+        )
+        for source in (self._from_towers, self._from_subscribers, self._from_peers):
+            self._driver.add_source(source)
+        self._driver.add_machine(self._beacon)
+        self._driver.add_machine(self._machine)
+        self._driver.perform(self._beacon.start(now))
+
+    def _open_sockets(self) -> None:
+        config, sockets = self._config, self._sockets
+        towers = config.towers
+        context = self._context = Context(config.high_water_mark)
+        self.publisher = Publisher(context, config.bind)
+        sockets.append(self.publisher)
+        self._beacons = BeaconPublisher(context, [tower.sub for tower in towers])
+        sockets.append(self._beacons)
+        self._towers = Subscriber(context, Origin.LIVE, [tower.pub for tower in towers])
+        sockets.append(self._towers)
+        self._peers = Subscriber(context, Origin.LIVE)
+        sockets.append(self._peers)
+        self._listeners = [self._peers]
+        if self._direct is not None:
+            self._stores = Subscriber(context, Origin.STORE)
+            sockets.append(self._stores)
+            self._listeners.insert(0, self._stores)
+            self._stores.subscribe(subscription(DirectRecord, self._direct))
+            self._stores.subscribe(subscription(StoreHello, self.address))
+        for kind in (TowerBeacon, Welcome):
+            self._towers.subscribe(subscription(kind))
+        for socket in sockets:
+            socket.watch(self._driver.wake)
+        port = self.publisher.endpoint.rpartition(":")[2]
+        self._beacon = Beacon(
+            NodeBeacon(self.address, config.host, port, self._role, __version__),
+            interval=config.beacon_interval_s,
+            timeout=config.peer_timeout_s,
+            max_peers=config.max_peers,
+        )
+
+    def close(self) -> None:
+        """Close all sockets and let what was accepted leave, for at most a second."""
+        for socket in self._sockets:
+            socket.close()
+        self._sockets.clear()
+        if self._context is not None:
+            # Waits for the lingering sockets, in a thread so that the hub goes on.
+            get_hub().threadpool.apply(self._context.term)
+            self._context = None
+
+    # Sources of the loop
+
+    def _from_towers(self, now: float) -> bool:
+        if self._beacons.towers_joined():
+            self._driver.perform(self._beacon.tower_connected(now))
+        drained = self._towers.drain()
+        self._count_errors(drained, "tower")
+        for message in drained.messages:
+            if isinstance(message, TowerBeacon | Welcome):
+                self._driver.perform(self._beacon.receive(message, now))
+        return drained.count > 0
+
+    def _from_subscribers(self, now: float) -> bool:
+        changes = self.publisher.subscriptions()
+        for subscribed, prefix in changes:
+            react = self._machine.subscribed if subscribed else self._machine.unsubscribed
+            self._driver.perform(react(prefix, now))
+        return bool(changes)
+
+    def _from_peers(self, now: float) -> bool:
+        """Stores' direct answers first: what they bring is missing here."""
+        more = False
+        for socket in self._listeners:
+            if self._machine.full:
+                return False
+            drained = socket.drain()
+            more |= drained.count > 0
+            for item in (*socket.arrivals(drained), *drained.messages):
+                self._driver.perform(self._machine.receive(item, now, socket.origin))
+            self._count_errors(drained, "peer")
+        return more
+
+    def _count_errors(self, drained: Drained, kind: str) -> None:
+        self.refused += len(drained.errors)
+        for error in drained.errors[:1]:
+            self._driver.limited.warn(
+                f"frame {kind}", f"node={self._role} dropped a malformed frame of a {kind}: {error}"
+            )
+
+    # Executors of actions
+
+    def _send(self, action: act.Send) -> None:
+        try:
+            self.publisher.send(action.message)
+        except LocalProtocolError as error:
+            # Only what a peer said of itself can be unsayable: it gets no answer.
+            self.refused += 1
+            self._driver.limited.warn("answer", f"node={self._role} cannot answer a peer: {error}")
+
+    def _send_run(self, action: act.SendRun) -> None:
+        run = action.run
+        self.publisher.send_run(self._header(None, run), run)
+
+    def _send_direct(self, action: act.SendDirect) -> None:
+        run = action.run
+        sent = self.publisher.send_direct(self._header(action.requester, run), run)
+        if sent < len(run):
+            now = self._driver.now()
+            self._driver.perform(self._machine.blocked(action.requester, run, sent, now))
+
+    def _header(self, requester: str | None, run: Run) -> bytes:
+        key = (requester, run.topic, run.partition)
+        header = self._headers.get(key)
+        if header is None:
+            if len(self._headers) >= 4096:
+                self._headers.clear()
+            header = record_header(run) if requester is None else direct_header(requester, run)
+            self._headers[key] = header
+        return header
+
+    def _connect(self, action: act.Connect) -> None:
+        if not self._peers.connect(action.endpoint):
+            self.unusable += 1
+            self._driver.limited.warn(
+                "endpoint", f"node={self._role} cannot use a peer's endpoint {action.endpoint!r}"
+            )
+            return
+        self._connected.add(action.endpoint)
+        now = self._driver.now()
+        self._driver.perform(self._machine.peer_found(action.address, action.endpoint, now))
+
+    def _connect_store(self, action: act.ConnectStore) -> None:
+        self._stores.connect(action.endpoint)
+
+    def _reach_towers(self, _: act.ReachTowers) -> None:
+        for tower in self._config.towers:
+            self._beacons.reconnect(tower.sub)
+            self._towers.reconnect(tower.pub)
+
+    def _disconnect(self, action: act.Disconnect) -> None:
+        if action.endpoint not in self._connected:
+            return
+        self._connected.discard(action.endpoint)
+        now = self._driver.now()
+        self._driver.perform(self._machine.peer_lost(action.address, action.endpoint, now))
+        self._peers.disconnect(action.endpoint)

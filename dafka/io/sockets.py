@@ -1,0 +1,356 @@
+"""The ZeroMQ sockets of a node, and nothing but them. The only importer of zmq.
+
+Traps handled here: zmq.green's edges can be missed, so a socket is drained until it says EAGAIN
+and its events are re-read; a send on PUB or XPUB never yields; what exceeds a high-water mark is
+dropped in silence, except where NODROP is asked for.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import zmq
+import zmq.green
+from gevent import get_hub
+
+from dafka.core.run import Arrival, Origin, Run
+from dafka.errors import ConfigError
+from dafka.io.joiner import SEQUENCE, Drained, Joiner, OpenRun
+from protocol import Message, ProtocolError, build, parse_subscription
+
+DRAIN_MESSAGES = 4096
+"""Most messages read from a socket before the hub gets its turn."""
+DRAIN_BYTES = 8 * 1024 * 1024
+"""Most bytes read from a socket before the hub gets its turn."""
+MAX_FRAME_BYTES = 512 * 1024 * 1024
+"""A peer that sends a larger frame is disconnected."""
+LINGER_MS = 1000
+"""How long a closed socket goes on sending what was accepted."""
+HEARTBEAT_MS = 2000
+"""How often a connection is tested."""
+HEARTBEAT_TIMEOUT_MS = 6000
+"""How long a peer may leave that unanswered before its connection is closed."""
+
+_MAX_FRAMES = 8
+_U64 = (1 << 64) - 1
+_NOBLOCK = int(zmq.NOBLOCK)
+_SNDMORE = int(zmq.SNDMORE | zmq.NOBLOCK)
+
+# The base class: zmq.green's own methods re-arm their events after every single frame.
+_recv: Any = zmq.Socket.recv
+_send: Any = zmq.Socket.send
+_get: Any = zmq.Socket.getsockopt
+
+
+class Context:
+    """The ZeroMQ context of one node: its sockets end with it, after lingering."""
+
+    def __init__(self, high_water_mark: int) -> None:
+        self._context = zmq.green.Context()
+        self._high_water_mark = high_water_mark
+
+    def socket(self, kind: int) -> Any:
+        """A socket with the bounds that all sockets of the node have."""
+        socket = self._context.socket(kind)
+        for option, value in (
+            # Set once and never again: changed under way, libzmq (4.3.5) can wait for ever for
+            # a peer to report progress that it has already made.
+            (zmq.SNDHWM, self._high_water_mark),
+            (zmq.RCVHWM, self._high_water_mark),
+            (zmq.MAXMSGSIZE, MAX_FRAME_BYTES),
+            (zmq.LINGER, LINGER_MS),
+            (zmq.RECONNECT_IVL_MAX, 1000),
+            (zmq.TCP_KEEPALIVE, 1),
+        ):
+            socket.setsockopt(option, value)
+        return socket
+
+    def term(self) -> None:
+        """Wait (at most the linger time) until everything accepted has left. Blocks a thread."""
+        self._context.term()
+
+
+class Watched:
+    """A socket that wakes its driver when something has come."""
+
+    def __init__(self, socket: Any) -> None:
+        self.socket = socket
+        self._watcher: Any = None
+
+    def watch(self, wake: Callable[[], object]) -> None:
+        """Call `wake` from the hub whenever there is something to read."""
+
+        def readable() -> None:
+            # The descriptor only says that something changed; reading EVENTS re-arms it.
+            if not self.socket.closed and _get(self.socket, zmq.EVENTS) & zmq.POLLIN:
+                wake()
+
+        self._watcher = get_hub().loop.io(_get(self.socket, zmq.FD), 1)
+        self._watcher.start(readable)
+
+    def reconnect(self, endpoint: str) -> None:
+        """Connect anew, whatever became of the connection."""
+        _disconnect(self.socket, endpoint)
+        self.socket.connect(endpoint)
+
+    def close(self) -> None:
+        """Close the socket; what was accepted still leaves while the context lingers."""
+        if self._watcher is not None:
+            self._watcher.stop()
+            self._watcher.close()
+            self._watcher = None
+        self.socket.close()
+
+
+def bind_or_close(watched: Watched, endpoint: str) -> str:
+    """Bind, and return the real endpoint; `ConfigError` if that is impossible."""
+    try:
+        watched.socket.bind(endpoint)
+    except zmq.ZMQError as error:
+        watched.close()
+        if error.errno == zmq.EADDRINUSE:
+            raise ConfigError(
+                f"{endpoint} is in use by another program: stop it, or choose another port"
+            ) from error
+        raise ConfigError(f"cannot listen on {endpoint}: {error}") from error
+    real: bytes = _get(watched.socket, zmq.LAST_ENDPOINT)
+    return real.rstrip(b"\0").decode()
+
+
+def _connect_all(watched: Watched, endpoints: Sequence[str]) -> None:
+    for endpoint in endpoints:
+        try:
+            watched.socket.connect(endpoint)
+        except zmq.ZMQError as error:
+            watched.close()
+            raise ConfigError(f"tower endpoint {endpoint} cannot be used: {error}") from error
+
+
+def _disconnect(socket: Any, endpoint: str) -> None:
+    try:
+        socket.disconnect(endpoint)
+    except zmq.ZMQError as error:
+        # The name resolves to something else by now, or libzmq has given the connection up.
+        if error.errno != errno.ENOENT:
+            raise
+
+
+def _send_all(socket: Any, frames: list[bytes]) -> None:
+    for frame in frames[:-1]:
+        _send(socket, frame, _SNDMORE)
+    _send(socket, frames[-1], _NOBLOCK)
+
+
+def _subscriptions(socket: Any) -> list[tuple[bool, bytes]]:
+    changes: list[tuple[bool, bytes]] = []
+    for _ in range(DRAIN_MESSAGES):
+        try:
+            frame = _recv(socket, _NOBLOCK)
+        except zmq.Again:
+            break
+        try:
+            changes.append(parse_subscription(frame))
+        except ProtocolError:
+            continue  # XPUB passes on whatever a peer sends upstream
+    return changes
+
+
+class Publisher(Watched):
+    """The node's own bound socket: everything it says leaves here."""
+
+    def __init__(self, context: Context, endpoint: str) -> None:
+        super().__init__(context.socket(zmq.XPUB))
+        # Verbose: a peer that subscribes again, after a restart, shall be noticed again.
+        self.socket.setsockopt(zmq.XPUB_VERBOSE, 1)
+        # A peer that is stopped answers no heartbeat; then what waits for it is let go.
+        self.socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
+        self.socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
+        self.endpoint = bind_or_close(self, endpoint)
+
+    def send(self, message: Message) -> None:
+        """Send one message to whoever subscribed to it."""
+        _send_all(self.socket, build(message))
+
+    def send_run(self, prefix: bytes, run: Run) -> None:
+        """Send a run to all subscribers; one that is too slow loses records in silence."""
+        socket, pack, sequence = self.socket, SEQUENCE.pack, run.first
+        for content in run.contents:
+            _send(socket, prefix + pack(sequence), _SNDMORE)
+            _send(socket, content, _NOBLOCK)
+            sequence += 1
+
+    def send_direct(self, prefix: bytes, run: Run) -> int:
+        """Send a run to its one requester; return how many records it took, without losing any.
+
+        XPUB_NODROP holds for the peers that a message matches, here exactly one.
+        """
+        socket, pack, sequence = self.socket, SEQUENCE.pack, run.first
+        socket.setsockopt(zmq.XPUB_NODROP, 1)
+        try:
+            for content in run.contents:
+                _send(socket, prefix + pack(sequence), _SNDMORE)
+                _send(socket, content, _NOBLOCK)
+                sequence += 1
+        except zmq.Again:
+            pass
+        finally:
+            socket.setsockopt(zmq.XPUB_NODROP, 0)
+        return sequence - run.first
+
+    def subscriptions(self) -> list[tuple[bool, bytes]]:
+        """What peers have subscribed to (True) or unsubscribed from since the last call."""
+        return _subscriptions(self.socket)
+
+
+class BeaconPublisher(Watched):
+    """What a node says to the towers."""
+
+    def __init__(self, context: Context, endpoints: Sequence[str]) -> None:
+        # XPUB, which unlike PUB tells when a tower begins to listen.
+        super().__init__(context.socket(zmq.XPUB))
+        self.socket.setsockopt(zmq.XPUB_VERBOSE, 1)
+        self.socket.setsockopt(zmq.LINGER, 0)
+        _connect_all(self, endpoints)
+
+    def send(self, message: Message) -> None:
+        """Send one beacon to all towers that listen."""
+        _send_all(self.socket, build(message))
+
+    def towers_joined(self) -> bool:
+        """Whether a tower has begun to listen since the last call."""
+        return any(subscribed for subscribed, _ in _subscriptions(self.socket))
+
+
+class TowerSub(Watched):
+    """Where a tower hears the nodes' beacons."""
+
+    def __init__(self, context: Context, endpoint: str) -> None:
+        super().__init__(context.socket(zmq.SUB))
+        self.socket.setsockopt(zmq.SUBSCRIBE, b"B")
+        self.endpoint = bind_or_close(self, endpoint)
+
+    def drain(self) -> list[tuple[str, list[bytes]]]:
+        """The beacons that have come: the network address of the sender, and the frames."""
+        beacons: list[tuple[str, list[bytes]]] = []
+        for _ in range(DRAIN_MESSAGES):
+            try:
+                frame = _recv(self.socket, _NOBLOCK, False)
+            except zmq.Again:
+                break
+            try:
+                source = frame.get("Peer-Address")
+            except zmq.ZMQError:
+                source = ""  # inproc and ipc peers have none
+            frames = [frame.bytes]
+            while frame.more:
+                frame = _recv(self.socket, _NOBLOCK, False)
+                if len(frames) < _MAX_FRAMES:
+                    frames.append(frame.bytes)
+            beacons.append((source, frames))
+        return beacons
+
+
+class TowerPub(Watched):
+    """Where a tower introduces nodes to each other, and welcomes each newcomer."""
+
+    def __init__(self, context: Context, endpoint: str) -> None:
+        super().__init__(context.socket(zmq.XPUB))
+        self.socket.setsockopt(zmq.XPUB_WELCOME_MSG, b"W")
+        self.endpoint = bind_or_close(self, endpoint)
+
+    def send(self, message: Message) -> None:
+        """Send one beacon to every node."""
+        _send_all(self.socket, build(message))
+
+    def discard_subscriptions(self) -> None:
+        """Read what nodes subscribe to, which changes nothing for a tower."""
+        _subscriptions(self.socket)
+
+
+class Subscriber(Watched):
+    """A socket that listens to peers, and joins their RECORDs into runs."""
+
+    def __init__(self, context: Context, origin: Origin, endpoints: Sequence[str] = ()) -> None:
+        super().__init__(context.socket(zmq.SUB))
+        # Subscriptions for a peer that has gone need not leave any more.
+        self.socket.setsockopt(zmq.LINGER, 0)
+        self.origin = origin
+        self._joiner = Joiner()
+        _connect_all(self, endpoints)
+
+    def subscribe(self, prefix: bytes) -> None:
+        """Let messages with this prefix in."""
+        self.socket.setsockopt(zmq.SUBSCRIBE, prefix)
+
+    def unsubscribe(self, prefix: bytes) -> None:
+        """Undo one `subscribe`."""
+        self.socket.setsockopt(zmq.UNSUBSCRIBE, prefix)
+
+    def connect(self, endpoint: str) -> bool:
+        """Listen to a peer; False if the endpoint is unusable."""
+        try:
+            self.socket.connect(endpoint)
+        except zmq.ZMQError:
+            return False
+        return True
+
+    def disconnect(self, endpoint: str) -> None:
+        """Stop listening to a peer that `connect` accepted."""
+        _disconnect(self.socket, endpoint)
+
+    def drain(self) -> Drained:
+        """Read what is there, up to `DRAIN_MESSAGES` and `DRAIN_BYTES`, without waiting."""
+        socket, joiner, pack = self.socket, self._joiner, SEQUENCE.pack
+        prefix, expected, contents = b"", b"", [b""]
+        opened: OpenRun | None = None
+        count = size = 0
+        while count < DRAIN_MESSAGES and size < DRAIN_BYTES:
+            try:
+                frame = _recv(socket, _NOBLOCK, False)
+            except zmq.Again:
+                break
+            count += 1
+            header = frame.bytes
+            if not frame.more:
+                joiner.message([header])
+                continue
+            body = _recv(socket, _NOBLOCK, False)
+            content = body.bytes
+            size += len(content)
+            if body.more:
+                joiner.message([header, content, *self._rest()])
+            elif header == expected and opened is not None:
+                contents.append(content)
+                opened.expected += 1
+                if opened.expected <= _U64:
+                    expected = prefix + pack(opened.expected)
+                else:  # nothing follows the last sequence there is
+                    opened = None
+            else:
+                opened = joiner.record(header, content)
+                if opened is not None:
+                    prefix, contents = header[:-8], opened.contents
+                    expected = prefix + pack(opened.expected)
+        drained = joiner.finish()
+        drained.count = count
+        return drained
+
+    def arrivals(self, drained: Drained) -> list[Arrival]:
+        """The runs of a drain, with where they came from."""
+        direct = Origin.STORE if self.origin is Origin.STORE else Origin.PEER
+        return [Arrival(run, Origin.LIVE) for run in drained.runs] + [
+            Arrival(run, direct) for run in drained.direct
+        ]
+
+    def _rest(self) -> list[bytes]:
+        """The surplus frames of a message, as many as a beacon could have."""
+        frames: list[bytes] = []
+        more = True
+        while more:
+            frame = _recv(self.socket, _NOBLOCK, False)
+            more = bool(frame.more)
+            if len(frames) < _MAX_FRAMES:
+                frames.append(frame.bytes)
+        return frames
