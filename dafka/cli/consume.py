@@ -1,0 +1,180 @@
+"""`dafka consume`: the records of a topic on standard output."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+
+import click
+
+import dafka
+from dafka.cli import nodes
+from dafka.cli.options import Command, Fault, Seconds, common, configure, json_option, towers
+from dafka.cli.stdio import Output
+from dafka.config import ConsumerConfig
+from dafka.core.run import Run
+
+BATCH_BYTES = 1 << 20
+"""Output is written at the latest after so much, and whenever no more records are ready."""
+
+
+def as_text(run: Run) -> bytes:
+    """The lines of the C console consumer: topic, producer's address, content as it is."""
+    prefix = f"{run.topic} {run.partition} ".encode()
+    return b"".join([prefix + content + b"\n" for content in run.contents])
+
+
+def as_raw(run: Run) -> bytes:
+    """Each content and a newline."""
+    return b"\n".join([*run.contents, b""])
+
+
+def as_json_lines(run: Run) -> bytes:
+    """An object per line; content that is no UTF-8 text as content_base64."""
+    lines = []
+    for offset, content in enumerate(run.contents, run.first):
+        record: dict[str, object] = {
+            "topic": run.topic,
+            "partition": run.partition,
+            "offset": offset,
+        }
+        try:
+            record["content"] = content.decode()
+        except UnicodeDecodeError:
+            record["content_base64"] = base64.b64encode(content).decode()
+        lines.append(json.dumps(record))
+    return ("\n".join(lines) + "\n").encode()
+
+
+FORMATS: dict[str, Callable[[Run], bytes]] = {
+    "text": as_text,
+    "json": as_json_lines,
+    "raw": as_raw,
+}
+
+
+class Printing:
+    """Prints runs until enough records came, or none came for too long."""
+
+    def __init__(
+        self,
+        consumer: dafka.Consumer,
+        form: Callable[[Run], bytes],
+        *,
+        count: int | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        self._consumer = consumer
+        self._form = form
+        self._left = count
+        self._timeout = timeout
+        self._buffer: list[bytes] = []
+        self._buffered = 0
+
+    def run(self, interrupts: nodes.Interrupts) -> None:
+        """Print; `Fault` if silence ended it before there were enough records."""
+        output = Output(closed=interrupts.interrupt)
+        while self._left is None or self._left > 0:
+            run = self._next_run(0.0 if self._buffer else self._timeout)
+            if run is not None:
+                self._add(run)
+            elif not self._buffer:
+                break
+            if self._buffer and (run is None or self._buffered >= BATCH_BYTES or self._left == 0):
+                output.write(b"".join(self._buffer))
+                self._buffer, self._buffered = [], 0
+        if self._left:
+            raise Fault(f"{self._left} records are missing after {self._timeout:g} s of silence")
+
+    def _next_run(self, timeout: float | None) -> Run | None:
+        return next(self._consumer.runs(timeout=timeout), None)
+
+    def _add(self, run: Run) -> None:
+        if self._left is not None:
+            run = run.until(run.first + self._left)
+            self._left -= len(run)
+        if run.contents:
+            text = self._form(run)
+            self._buffer.append(text)
+            self._buffered += len(text)
+
+
+def _start(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> str | int | None:
+    if value is None or value in ("earliest", "latest"):
+        return value
+    if value.isascii() and value.isdecimal() and len(value) <= 20 and int(value) < 2**64:
+        return int(value)
+    raise click.BadParameter(f"{value!r} is neither earliest, latest nor an offset.")
+
+
+def print_records(
+    topic: str,
+    config: ConsumerConfig,
+    form: str,
+    *,
+    count: int | None = None,
+    timeout: float | None = None,
+) -> None:
+    """Print the records of a topic until a signal, `count` or `timeout` ends it."""
+    consumer = dafka.Consumer(topic, config=config)
+    printing = Printing(consumer, FORMATS[form], count=count, timeout=timeout)
+    nodes.run(consumer, printing.run)
+
+
+@click.command(cls=Command)
+@common
+@towers
+@click.argument("topic")
+@click.option(
+    "--from",
+    "start",
+    callback=_start,
+    metavar="[earliest|latest|OFFSET]",
+    help="Where to begin: an offset counts for every partition; default: latest.",
+)
+@click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N records.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(list(FORMATS)),
+    default="text",
+    show_default=True,
+    help="text: topic, partition, content; raw: the content; json: see above.",
+)
+@json_option
+@click.option(
+    "--timeout",
+    type=Seconds(),
+    metavar="S",
+    help="End after S seconds without a record; exit code 1 if --count was not reached.",
+)
+def consume(
+    config: str | None,
+    verbose: bool,
+    tower: tuple[str, ...],
+    sub: str | None,
+    pub: str | None,
+    topic: str,
+    start: str | int | None,
+    count: int | None,
+    form: str,
+    as_json: bool,
+    timeout: float | None,
+) -> None:
+    """Print the records of TOPIC, each as a line.
+
+    --format json prints an object per line with topic, partition, offset and content; where a
+    content is not valid UTF-8, content_base64 takes the place of content. --json is short for it.
+    The other formats print contents as they are, byte by byte.
+
+    Runs until Ctrl-C or SIGTERM, or until its output is closed (exit code 0).
+
+    \b
+    Example:
+      dafka consume hello --from earliest
+      dafka consume hello --from 100 --count 10 --json | jq .content
+    """
+    flags = {"tower": tower, "sub": sub, "pub": pub, "start": start}
+    settings = configure(ConsumerConfig, config, verbose, flags)
+    print_records(topic, settings, "json" if as_json else form, count=count, timeout=timeout)

@@ -1,0 +1,20 @@
+"""Decides how the log looks: to stderr, one line each, warnings only unless asked for more."""
+
+from __future__ import annotations
+
+import logging
+
+NAME = "dafka.cli"
+FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def start(verbose: bool) -> None:
+    """Write the log of Dafka to stderr; may be called again to change its detail."""
+    logger = logging.getLogger("dafka")
+    handler = logging.StreamHandler()
+    handler.set_name(NAME)
+    handler.setFormatter(logging.Formatter(FORMAT))
+    logger.handlers = [other for other in logger.handlers if other.get_name() != NAME]
+    logger.addHandler(handler)
+    logger.propagate = False
+    logger.setLevel(logging.DEBUG if verbose else logging.WARNING)

@@ -1,0 +1,131 @@
+"""The entry points: which commands exist, and how any of them ends.
+
+Exit codes: 0 done, or a node ended by Ctrl-C or SIGTERM; 1 it could not be done; 2 wrong usage or
+settings; 130 interrupted before anything had started. A fault of the user's is one sentence on
+stderr, a fault of ours a traceback.
+
+Nothing is monkey-patched here: all blocking work is done by gevent and `zmq.green` explicitly.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+import click
+
+from dafka.cli.options import Command, Fault, version_option
+from dafka.cli.stdio import reserve_standard_descriptors
+
+COMMANDS = {
+    "server": ("dafka.cli.server", "server", "Run a tower and a store: all a newcomer starts."),
+    "tower": ("dafka.cli.tower", "tower", "Run a tower, which introduces nodes to each other."),
+    "store": ("dafka.cli.store", "store", "Run a store, which keeps the records of all topics."),
+    "produce": ("dafka.cli.produce", "produce", "Publish the lines of a file or of stdin."),
+    "consume": ("dafka.cli.consume", "consume", "Print the records of a topic."),
+    "demo": ("dafka.cli.demo", "main", "Show the main job on real data, end to end."),
+    "bench": ("dafka.cli.bench", "bench", "Measure this machine beside the raw socket ceiling."),
+}
+"""Name: module, attribute, one line of help. Modules are imported when they are asked for."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module only to run it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in the order a newcomer needs them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command, or say clearly that this installation lacks it."""
+        if cmd_name not in COMMANDS:
+            return None
+        module_name, attribute, _ = COMMANDS[cmd_name]
+        try:
+            target = getattr(import_module(module_name), attribute, None)
+        except ModuleNotFoundError as error:
+            if not module_name.startswith(error.name or "?"):
+                raise
+            raise Fault(f"dafka {cmd_name}: this installation does not contain it") from error
+        return target if isinstance(target, click.Command) else _wrapped(cmd_name, target)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+
+
+def _wrapped(name: str, target: object) -> click.Command:
+    """A module's plain `main(arguments) -> exit code` as a command; it reads its own options."""
+
+    @click.command(
+        name, cls=Command, add_help_option=False, context_settings={"ignore_unknown_options": True}
+    )
+    @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+    def command(arguments: tuple[str, ...]) -> int | None:
+        if not callable(target):
+            raise Fault("this installation does not contain it")
+        status = target(list(arguments))
+        return status if isinstance(status, int) else None
+
+    return command
+
+
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@version_option
+@click.pass_context
+def dafka(ctx: click.Context) -> None:
+    """Dafka, a decentralised, durable streaming platform on ZeroMQ.
+
+    \b
+    Start with a server in one terminal, and in two others:
+      dafka server
+      dafka consume hello --from earliest
+      echo 'A first event' | dafka produce hello
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def main(
+    command: click.Command = dafka, name: str = "dafka", arguments: Sequence[str] | None = None
+) -> NoReturn:
+    """Run a command and leave the process with its exit code."""
+    reserve_standard_descriptors()
+    sys.exit(run(command, name, sys.argv[1:] if arguments is None else arguments))
+
+
+def run(command: click.Command, name: str, arguments: Sequence[str]) -> int:
+    """Run a command and return its exit code, having said on stderr what was wrong."""
+    try:
+        status = command.main(list(arguments), prog_name=name, standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else name
+        _say(f"{path}: {error.format_message()} Try '{path} --help'.")
+        return 2
+    except Fault as error:
+        _say(str(error))
+        return error.code
+    except click.ClickException as error:
+        _say(f"{name}: {error.format_message()}")
+        return error.exit_code
+    except click.Abort:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has enough; nothing may be left to flush when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    return status if isinstance(status, int) else 0
+
+
+def _say(text: str) -> None:
+    click.echo(" ".join(text.split()), err=True)

@@ -1,0 +1,139 @@
+"""Options that commands share, and how their faults become one sentence and an exit code."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import click
+
+from dafka import settings
+from dafka.cli import logs
+from dafka.errors import ConfigError, DafkaError
+from dafka.version import __version__
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds, 0 or more; unlike `FloatRange` it takes no nan and no inf."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number, or a usage error."""
+        seconds = float(super().convert(value, param, ctx))
+        if not math.isfinite(seconds):
+            self.fail(f"{value!r} is not a number of seconds.", param, ctx)
+        return seconds
+
+
+class Fault(Exception):
+    """Something the user has to know, and the exit code it ends the process with."""
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Command(click.Command):
+    """A command whose expected errors become a `Fault` that begins with the command's name."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("context_settings", {}).setdefault("help_option_names", ["-h", "--help"])
+        kwargs["context_settings"].setdefault("max_content_width", 100)
+        super().__init__(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except ConfigError as error:
+            raise Fault(f"{ctx.command_path}: {error}", 2) from error
+        except DafkaError as error:
+            raise Fault(f"{ctx.command_path}: {error}") from error
+        except Fault as error:
+            raise Fault(f"{ctx.command_path}: {error}", error.code) from error
+
+
+def version_option(function: Function) -> Function:
+    """Add `--version`."""
+
+    def show(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
+        if value and not ctx.resilient_parsing:
+            click.echo(f"dafka {__version__}")
+            ctx.exit()
+
+    return click.option(
+        "--version",
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=show,
+        help="Show the version and exit.",
+    )(function)
+
+
+def common(function: Function) -> Function:
+    """Add what every command has: `-c`, `--verbose`, `--version`."""
+    function = version_option(function)
+    function = click.option(
+        "--verbose", is_flag=True, help="Report to stderr what happens, in detail."
+    )(function)
+    return click.option(
+        "-c",
+        "--config",
+        metavar="CONFIG",
+        help="Configuration file: TOML, or the ZPL of the C nodes.",
+    )(function)
+
+
+def tower_endpoints(verb: str) -> Callable[[Function], Function]:
+    """Add `--sub` and `--pub`, the notation of the C nodes; `verb` is what is done with them."""
+
+    def decorate(function: Function) -> Function:
+        function = click.option(
+            "--pub", metavar="ENDPOINT", help=f"Tower's pub endpoint to {verb} (port 5557)."
+        )(function)
+        return click.option(
+            "--sub", metavar="ENDPOINT", help=f"Tower's sub endpoint to {verb} (port 5556)."
+        )(function)
+
+    return decorate
+
+
+def towers(function: Function) -> Function:
+    """Add the options that tell a node its towers."""
+    function = tower_endpoints("connect to")(function)
+    return click.option(
+        "--tower",
+        multiple=True,
+        metavar="ADDRESS",
+        help="Tower: HOST, HOST:PORT, or both endpoints with a comma; may be repeated.",
+    )(function)
+
+
+def json_option(function: Function) -> Function:
+    """Add `--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")(
+        function
+    )
+
+
+def configure(
+    kind: type[settings.Config],
+    config: str | None,
+    verbose: bool,
+    flags: Mapping[str, object],
+    defaults: Mapping[str, object] | None = None,
+) -> settings.Config:
+    """Start logging and return a node's configuration; `flags` are those the user gave, or None."""
+    logs.start(verbose)
+    file = None if config is None else settings.read(config)
+    if settings.verbose(kind, file):
+        logs.start(verbose=True)
+    return settings.load(kind, file=file, flags=flags, defaults=defaults)

@@ -1,0 +1,64 @@
+"""`dafka server`: a tower and a store in one process."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+import dafka
+from dafka.cli import nodes
+from dafka.cli.options import Command, common, configure, json_option, tower_endpoints
+from dafka.cli.tower import bound, port_option
+from dafka.config import LOCALHOST, StoreConfig, TowerConfig
+
+
+def _hint(address: str) -> str:
+    at = "" if address == LOCALHOST.sub else f" --tower {address}"
+    return (
+        "next, in two other terminals:\n"
+        f"  dafka consume hello --from earliest{at}\n"
+        f"  echo 'A first event' | dafka produce hello{at}"
+    )
+
+
+@click.command(cls=Command)
+@common
+@tower_endpoints("bind")
+@port_option
+@click.option("--data", metavar="DIR", help="Directory of the records; made if missing.")
+@json_option
+def server(
+    config: str | None,
+    verbose: bool,
+    sub: str | None,
+    pub: str | None,
+    port: int | None,
+    data: str | None,
+    as_json: bool,
+) -> None:
+    """Run a tower and a store in one process: all a newcomer starts.
+
+    Prints one line once it is ready, then what to type next, and runs until Ctrl-C or SIGTERM (exit
+    code 0).
+
+    \b
+    Example:
+      dafka server --data ./records
+    """
+    tower_config = configure(TowerConfig, config, verbose, bound(port, sub, pub))
+    store_config = configure(StoreConfig, config, verbose, {"data": data})
+    cluster = dafka.Cluster(store_config.data, tower=tower_config, store=store_config)
+
+    def serve(_interrupts: nodes.Interrupts) -> None:
+        endpoints = cluster.tower
+        address = nodes.notation(endpoints)
+        if as_json:
+            ready = {"tower": {"sub": endpoints.sub, "pub": endpoints.pub}}
+            click.echo(json.dumps(ready | {"store": {"data": store_config.data}}))
+        else:
+            click.echo(f"tower {address}  store {store_config.data}: ready")
+            click.echo(_hint(address))
+        cluster.wait()
+
+    nodes.run(cluster, serve)

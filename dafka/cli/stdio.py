@@ -1,0 +1,134 @@
+"""Standard input and output in bytes, without ever blocking the gevent hub.
+
+Both may block for ever (a terminal, a full pipe), so each is read or written in a thread. Neither
+uses Python's buffered streams, whose locks such a thread would hold when the process ends.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+import sys
+from collections.abc import Callable, Iterable, Iterator
+
+import click
+import gevent
+from gevent.socket import wait_read
+from gevent.threadpool import ThreadPool
+
+from dafka.cli.options import Fault
+
+STDIN, STDOUT = 0, 1
+
+CHUNK_BYTES = 1 << 16
+
+
+class OutputClosed(BaseException):
+    """Whoever read our output does not want more: a quiet end."""
+
+
+def reserve_standard_descriptors() -> None:
+    """Open what the caller closed, lest a socket or a database becomes our stderr."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+def open_input(file: str | None) -> int:
+    """Return a descriptor to read from: of a file, or of stdin for None and "-"."""
+    if file is None or file == "-":
+        if sys.stdin is None:
+            path = click.get_current_context().command_path
+            click.echo(f"{path}: standard input is closed: there is nothing to publish", err=True)
+        return STDIN
+    try:
+        if stat.S_ISDIR(os.stat(file).st_mode):
+            raise Fault(f"cannot read {file}: Is a directory", 2)
+        return os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise Fault(f"cannot read {file}: {error.strerror}", 2) from error
+
+
+def read_lines(descriptor: int) -> Iterator[list[bytes]]:
+    """Yield the lines of a descriptor in lists, each list as soon as it could be read.
+
+    As the C console producer does, the line end and carriage returns before it are cut off. A last
+    line counts without a line end, and an empty line is a line.
+    """
+    return split_lines(_chunks(descriptor))
+
+
+def split_lines(chunks: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Yield the lines in `chunks`, in a list for every chunk that completes some."""
+    rest: list[bytes] = []
+    for chunk in chunks:
+        lines = chunk.split(b"\n")
+        rest.append(lines[0])
+        if len(lines) > 1:
+            lines[0] = b"".join(rest)
+            rest = [lines.pop()]
+            yield [line.rstrip(b"\r") for line in lines]
+    last = b"".join(rest)
+    if last:
+        yield [last.rstrip(b"\r")]
+
+
+def _chunks(descriptor: int) -> Iterator[bytes]:
+    pool = ThreadPool(1)
+    while chunk := _result(pool.apply(_read, (descriptor,)), "read the input"):
+        yield chunk
+
+
+def _read(descriptor: int) -> bytes | OSError:
+    while True:
+        try:
+            return os.read(descriptor, CHUNK_BYTES)
+        except BlockingIOError:
+            select.select([descriptor], [], [])
+        except OSError as error:
+            return error
+
+
+class Output:
+    """Standard output; `OutputClosed` is raised, or handed to `closed`, once nobody reads it."""
+
+    def __init__(self, closed: Callable[[BaseException], object]) -> None:
+        if sys.stdout is None:
+            raise Fault("standard output is closed: there is no place to print to")
+        self._pool = ThreadPool(1)
+        if stat.S_ISFIFO(os.fstat(STDOUT).st_mode):
+            gevent.spawn(_watch, closed)
+
+    def write(self, content: bytes) -> None:
+        """Write all of `content`; waits while the other side does not read."""
+        _result(self._pool.apply(_write, (content,)), "write to standard output")
+
+
+def _watch(closed: Callable[[BaseException], object]) -> None:
+    # The writing end of a pipe becomes "readable" only by the error that its reader has gone.
+    wait_read(STDOUT)
+    closed(OutputClosed())
+
+
+def _write(content: bytes) -> bytes | OSError:
+    view = memoryview(content)
+    while view:
+        try:
+            view = view[os.write(STDOUT, view) :]
+        except BlockingIOError:
+            select.select([], [STDOUT], [])
+        except OSError as error:
+            return error
+    return b""
+
+
+def _result(result: bytes | OSError, what: str) -> bytes:
+    """What a thread brought. It returns errors, since gevent prints those a thread raises."""
+    if isinstance(result, BrokenPipeError):
+        raise OutputClosed
+    if isinstance(result, OSError):
+        raise Fault(f"cannot {what}: {result.strerror}")
+    return result

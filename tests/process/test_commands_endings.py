@@ -1,0 +1,161 @@
+"""Ctrl-C and SIGTERM, and what happens when there is nobody to talk to."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import time
+from pathlib import Path
+from subprocess import PIPE
+
+import pytest
+
+from tests.support.counting import counted, counting, lines, told
+from tests.support.processes import LOOPBACK, Cluster, dafka, eventually, script
+
+pytestmark = pytest.mark.process
+
+NOBODY = ("--tower", "tcp://127.0.0.1:1")
+"""A tower's address where nobody listens."""
+
+WAITING = "dafka produce: waiting for a store to acknowledge {} of topic 't'; one must be running"
+
+STARTED = "started topic"
+
+both = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+
+
+@both
+def test_every_node_ends_as_success(processes, number):
+    tower, cluster = processes.tower()
+    store = processes.store(cluster)
+    server, _ = processes.server("--data", "other")
+    consumer = processes.start(dafka("consume", "t", "--verbose", *cluster.at))
+    lonely = processes.start(dafka("consume", "t", "--verbose", *NOBODY))
+    for process in (consumer, lonely):
+        eventually(lambda process=process: STARTED in process.complained(), "it runs")
+    for process in (lonely, consumer, server, store, tower):
+        assert process.end(number) == 0
+    for process in (server, store, tower):
+        assert process.complained() == ""
+
+
+def test_so_do_the_programs_of_the_c_implementation(processes):
+    tower = processes.start(script("dafka_towerd", *LOOPBACK))
+    cluster = Cluster(*re.fullmatch(r"tower (\S+),(\S+): ready", tower.line()).groups())
+    store = processes.start(script("dafka_stored", *cluster.c_flags))
+    store.line()
+    at = ("--verbose", *cluster.c_flags, "t")
+    clients = [
+        processes.start(script("dafka_console_producer", *at), stdin=PIPE),
+        processes.start(script("dafka_console_consumer", *at)),
+    ]
+    for process in clients:
+        eventually(lambda process=process: STARTED in process.complained(), "it runs")
+    for process in (*clients, store, tower):
+        assert process.end(signal.SIGINT) == 0
+
+
+@both
+def test_a_producer_has_what_it_accepted_acknowledged_first(processes, number):
+    _, cluster = processes.server()
+    producer = processes.start(dafka("produce", "t", "--json", *cluster.at), stdin=PIPE)
+    processes.feed(producer, lines("n", 1_000_000, 200), 0.001)
+    consumer = processes.consume(cluster, "t")
+    eventually(consumer.printed, "records flow")
+    assert producer.end(number) == 0
+    report = json.loads(producer.printed())
+    assert report["acknowledged"] == report["records"] > 0
+    everything = rf"t \S+ n {report['records'] - 1}\n".encode()
+    eventually(lambda: re.search(everything, consumer.printed()[-100:]), "the last record")
+
+
+def test_a_file_that_was_not_read_to_its_end_is_a_failure(processes):
+    _, cluster = processes.server()
+    (processes.directory / "large").write_bytes(b"".join(lines("n", 2_000_000)))
+    producer = processes.start(dafka("produce", "t", "large", *cluster.at))
+    consumer = processes.consume(cluster, "t", "--count", "1")
+    assert consumer.wait() == 0, consumer.complained()
+    assert producer.end(signal.SIGINT) == 1
+    match = re.fullmatch(
+        r"(\d+) records acknowledged in .*\n"
+        r"dafka produce: interrupted after (\d+) records, before the end of large\n",
+        producer.complained(),
+    )
+    assert match
+    assert match[1] == match[2]
+
+
+def test_a_producer_without_a_store_says_what_is_lost(processes):
+    producer = processes.start(dafka("produce", "t", *NOBODY), stdin=PIPE)
+    producer.tell(b"a\nb\n")
+    producer.stdin.close()
+    eventually(producer.complained, "a notice")
+    assert producer.end(signal.SIGTERM) == 1
+    notice, verdict = producer.complained().splitlines()
+    assert notice.startswith(WAITING.format("2 records"))
+    assert verdict == "dafka produce: topic 't': 2 of 2 records not acknowledged by a store"
+
+
+def test_one_with_a_timeout_gives_up_and_tells_how_many(processes):
+    command = dafka("produce", "t", "--timeout", "2.5", "--json", *NOBODY)
+    began = time.monotonic()
+    done = processes.run(command, code=1, given=b"a\n" * 1000)
+    assert time.monotonic() - began >= 2.5
+    report = json.loads(done.printed())
+    assert (report["records"], report["acknowledged"]) == (1000, 0)
+    notice, verdict = done.complained().splitlines()
+    assert notice.startswith(WAITING.format("1000 records"))
+    assert verdict.endswith("topic 't': 1000 of 1000 records not acknowledged by a store")
+
+
+def test_nothing_is_lost_if_a_server_appears_meanwhile(processes):
+    tower, cluster = processes.tower()
+    assert tower.end() == 0
+    producer = processes.start(dafka("produce", "numbers", "--json", *cluster.at), stdin=PIPE)
+    consumer = processes.consume(cluster, "numbers", "--count", "50000")
+    producer.tell(lines("early", 50_000)[0])
+    producer.stdin.close()
+    eventually(producer.complained, "a notice")
+    processes.start(dafka("server", *cluster.c_flags)).line()
+    assert producer.wait() == 0, producer.complained()
+    assert json.loads(producer.printed())["acknowledged"] == 50_000
+    assert consumer.wait() == 0, consumer.complained()
+    assert counted(consumer) == {"early": 50_000}
+
+
+def test_a_store_that_is_asked_to_end_under_load_keeps_what_it_acknowledged(processes):
+    processes.environment["DAFKA_BEACON_INTERVAL_S"] = "0.25"
+    _, cluster = processes.tower()
+    store = processes.store(cluster)
+    producer = counting(processes, cluster, "n", 10_000_000, 100_000)
+    eventually(lambda: told(producer) > 10_000, "acknowledgements")
+    assert store.end() == 0
+    assert store.complained() == ""
+    time.sleep(0.1)
+    acknowledged = told(producer)
+    producer.kill()
+    processes.store(cluster)
+    late = processes.consume(cluster, "numbers", "--count", str(acknowledged))
+    assert late.wait() == 0, late.complained()
+    assert counted(late) == {"n": acknowledged}
+
+
+def test_a_second_ctrl_c_ends_a_producer_that_still_waits_for_a_store(processes):
+    (processes.directory / "line").write_bytes(b"a\n")
+    producer = processes.start(dafka("produce", "t", "line", "--verbose", *NOBODY))
+    eventually(lambda: "producer started" in producer.complained(), "it runs")
+    time.sleep(0.2)
+    producer.send(signal.SIGINT)
+    time.sleep(0.7)
+    assert producer.end(signal.SIGINT, within=0.7) == 1
+
+
+@pytest.mark.parametrize("library", ["greenlet", "zmq"])
+def test_ctrl_c_while_python_still_loads_the_command_shows_no_traceback(processes, library):
+    process = processes.start(script("dafka", "consume", "t", *NOBODY))
+    loaded = Path(f"/proc/{process.popen.pid}/maps")
+    eventually(lambda: library in loaded.read_text(), f"{library} is loaded")
+    assert process.end(signal.SIGINT) in (0, 130)
+    assert process.complained() == ""

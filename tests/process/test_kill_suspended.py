@@ -1,0 +1,49 @@
+"""A node that stands still (SIGSTOP) disturbs nobody, and catches up when it goes on."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.support.counting import Counts, counted, counting, told
+from tests.support.processes import eventually
+
+pytestmark = pytest.mark.process
+
+RATE = 10_000
+COUNT = 4 * RATE
+STILL_S = 3.0
+
+
+@pytest.mark.parametrize("role", ["consumer", "store"])
+def test_a_node_that_stood_still_for_three_seconds(processes, role):
+    _, cluster = processes.tower()
+    store = processes.store(cluster)
+    other, witness = [
+        Counts(processes.consume(cluster, "numbers", "--count", str(COUNT))) for _ in range(2)
+    ]
+    producer = counting(processes, cluster, "n", COUNT, RATE)
+    for consumer in (other, witness):
+        consumer.when(lambda counts: counts.get("n", 0) > RATE // 2)  # they do not ask the store
+    eventually(lambda: told(producer), "a first acknowledgement")
+
+    sleeper = other.process if role == "consumer" else store
+    sleeper.suspend()
+    until = time.monotonic() + STILL_S
+    acknowledged = told(producer)
+    while time.monotonic() < until and (before := witness().get("n", 0)) < COUNT:
+        witness.when(lambda counts: counts["n"] > before, within=3.0)
+    assert witness()["n"] > 3 * RATE
+    if role == "consumer":
+        eventually(lambda: told(producer) > acknowledged + RATE, "it was acknowledged meanwhile")
+    time.sleep(max(0.0, until - time.monotonic()))
+    sleeper.resume()
+
+    assert producer.wait() == 0, producer.complained()
+    for consumer in (other, witness):
+        assert consumer.process.wait() == 0, consumer.process.complained()
+        assert consumer() == {"n": COUNT}
+    late = processes.consume(cluster, "numbers", "--count", str(COUNT))
+    assert late.wait() == 0
+    assert counted(late) == {"n": COUNT}
