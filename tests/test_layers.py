@@ -1,0 +1,244 @@
+"""Who may import whom: protocol <- dafka.core <- dafka.io <- dafka <- dafka.cli, and the rest."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Callable, Iterator, Set
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+PACKAGES = ("protocol", "dafka")
+
+ROLES = ("tower", "beacon", "producer", "consumer", "store_writer", "store_reader")
+
+NODES = ("tower", "producer", "consumer", "store")
+
+OUTSIDE_WORLD = (
+    *("datetime", "random", "secrets", "time", "uuid"),
+    *("asyncio", "multiprocessing", "queue", "select", "selectors", "signal", "threading"),
+    *("io", "logging", "os", "pathlib", "shutil", "socket", "sqlite3", "ssl", "subprocess"),
+    *("sys", "tempfile"),
+)
+"""What would make a decision depend on more than its arguments."""
+
+
+def inside(module: str, *packages: str) -> bool:
+    """Whether a module is one of these, or below one."""
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
+
+
+def standard(module: str) -> bool:
+    """Whether a module belongs to Python."""
+    return module.partition(".")[0] in sys.stdlib_module_names
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Modules that match `who` import nothing that `forbids`."""
+
+    who: str
+    forbids: Callable[[str, str], bool]
+    """Called with the importing and the imported module."""
+    text: str
+
+
+def only(*packages: str, python: bool = True) -> Callable[[str, str], bool]:
+    """Forbid everything but these packages and (with `python`) the standard library."""
+    return lambda _, imported: not (inside(imported, *packages) or (python and standard(imported)))
+
+
+def none_of(*packages: str) -> Callable[[str, str], bool]:
+    """Forbid these packages."""
+    return lambda _, imported: inside(imported, *packages)
+
+
+def other(package: str, names: tuple[str, ...]) -> Callable[[str, str], bool]:
+    """Forbid modules of these names in a package, but for the importing module itself."""
+    modules = {f"{package}.{name}" for name in names}
+    return lambda importing, imported: imported in modules - {importing}
+
+
+RULES = [
+    Rule(
+        r"protocol(\.(?!strategies$).*)?",
+        only("protocol", "construct"),
+        "protocol imports only construct and the standard library",
+    ),
+    Rule(
+        r"protocol\.strategies",
+        only("protocol", "construct", "hypothesis"),
+        "protocol.strategies imports only construct, hypothesis and the standard library",
+    ),
+    Rule(
+        r"dafka\.(errors|names|config|version)",
+        only("protocol.errors", "dafka.errors", "dafka.names", "dafka.config", "dafka.version"),
+        "errors, names, config and version import only each other, protocol.errors and Python",
+    ),
+    Rule(
+        r"dafka\.core(\..*)?",
+        only("protocol", "dafka.core", "dafka.errors", "dafka.config", "dafka.names"),
+        "dafka.core imports only protocol, dafka.{errors,config,names}, itself and Python",
+    ),
+    Rule(
+        r"dafka\.core(\..*)?",
+        none_of(*OUTSIDE_WORLD),
+        "dafka.core knows no clock, chance, system, thread, socket or log",
+    ),
+    Rule(
+        rf"dafka\.core\.({'|'.join(ROLES)})",
+        other("dafka.core", ROLES),
+        "no role imports another role",
+    ),
+    Rule(
+        rf"dafka\.io\.({'|'.join(NODES)})",
+        other("dafka.io", NODES),
+        "no node imports another node",
+    ),
+    Rule(
+        r"(?!dafka\.cli(\.|$)).*",
+        none_of("dafka.cli"),
+        "nothing imports the command line but the command line",
+    ),
+    Rule(
+        # The bench measures what raw sockets can do, beside what Dafka makes of them.
+        r"(?!dafka\.io\.sockets$|dafka\.cli\.bench\w*$).*",
+        none_of("zmq"),
+        "only dafka.io.sockets imports zmq",
+    ),
+    Rule(
+        r"(?!dafka\.io\.log$).*",
+        none_of("diskcache"),
+        "only dafka.io.log imports diskcache",
+    ),
+    Rule(
+        r"(?!dafka\.cli(\.|$)).*",
+        none_of("click", "tqdm"),
+        "only the command line imports click and tqdm",
+    ),
+    Rule(
+        r"(?!dafka\.cli\.main$).*",
+        none_of("gevent.monkey"),
+        "only the entry point of the command line may patch modules",
+    ),
+]
+
+
+def imports(tree: ast.Module, modules: Set[str]) -> Iterator[tuple[int, str]]:
+    """Every module a tree imports anywhere, with its line; `modules` are those of this project."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import():
+                yield from ((node.lineno, alias.name) for alias in node.names)
+            case ast.ImportFrom(module=module, level=0) if module:
+                for alias in node.names:
+                    name = f"{module}.{alias.name}"
+                    # `from gevent import monkey` names a module as well.
+                    is_module = name in modules or name == "gevent.monkey"
+                    yield node.lineno, name if is_module else module
+            case ast.ImportFrom():
+                yield node.lineno, "." * node.level + (node.module or "")
+            case ast.Attribute(value=ast.Name("gevent"), attr="monkey"):
+                yield node.lineno, "gevent.monkey"
+
+
+def violations(module: str, source: str, place: str, modules: Set[str]) -> list[str]:
+    """What a module imports against the rules, a line each: file, line, import, rule."""
+    found = []
+    rules = [rule for rule in RULES if re.fullmatch(rule.who, module)]
+    for line, imported in imports(ast.parse(source), modules):
+        if imported.startswith("."):
+            found.append(f"{place}:{line}: relative import: modules are named in full")
+        broken = [rule for rule in rules if rule.forbids(module, imported)]
+        found += [f"{place}:{line}: imports {imported}: {rule.text}" for rule in broken]
+    return found
+
+
+def _modules() -> dict[str, Path]:
+    named = {}
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            named[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return named
+
+
+MODULES = _modules()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_module_keeps_to_its_layer(module: str) -> None:
+    path = MODULES[module]
+    place = str(path.relative_to(ROOT))
+    assert violations(module, path.read_text("utf-8"), place, MODULES.keys()) == []
+
+
+def test_every_layer_is_looked_at() -> None:
+    for layer in ("protocol", "dafka.core", "dafka.io", "dafka.cli"):
+        assert sum(inside(module, layer) for module in MODULES) > 5
+    for module in (*(f"dafka.core.{r}" for r in ROLES), *(f"dafka.io.{n}" for n in NODES)):
+        assert module in MODULES
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "rule"),
+    [
+        ("protocol.codec", "import gevent", "protocol imports only"),
+        ("protocol.codec", "import hypothesis", "protocol imports only"),
+        ("protocol", "from dafka import names", "protocol imports only"),
+        ("protocol.strategies", "import pytest", "protocol.strategies imports only"),
+        ("dafka.errors", "from protocol import parse", "errors, names, config"),
+        ("dafka.config", "import construct", "errors, names, config"),
+        ("dafka.core.tower", "import time", "knows no clock"),
+        ("dafka.core.tower", "from os import path", "knows no clock"),
+        ("dafka.core.tower", "import gevent", "dafka.core imports only"),
+        ("dafka.core.tower", "from dafka.io import node", "dafka.core imports only"),
+        ("dafka.core.tower", "from dafka import settings", "dafka.core imports only"),
+        ("dafka.core.tower", "from dafka.core import producer", "no role imports"),
+        ("dafka.core.tower", "from dafka.core.producer import Producer", "no role imports"),
+        ("dafka.io.tower", "from dafka.io.store import Store", "no node imports"),
+        ("dafka.io.node", "from dafka.cli import main", "nothing imports the command line"),
+        ("dafka.io.node", "import zmq.green as zmq", "only dafka.io.sockets"),
+        ("dafka.cli.demo", "import zmq", "only dafka.io.sockets"),
+        ("dafka.io.log_index", "import diskcache", "only dafka.io.log"),
+        ("dafka.io.node", "def f():\n    import tqdm", "only the command line"),
+        ("dafka.io.node", "from gevent import monkey", "may patch"),
+        ("dafka.io.node", "import gevent.monkey", "may patch"),
+        ("dafka.cli.nodes", "import gevent\ngevent.monkey.patch_all()", "may patch"),
+        ("dafka.io.node", "from . import driver", "relative import"),
+        ("dafka.io.node", "from .driver import Driver", "relative import"),
+    ],
+)
+def test_checker_finds(module: str, source: str, rule: str) -> None:
+    found = violations(module, source, "some/file.py", MODULES.keys())
+    assert any(rule in text for text in found)
+    assert all(re.match(r"some/file\.py:[12]: ", text) for text in found)
+
+
+def test_checker_tells_file_line_and_rule() -> None:
+    source = '"""A role."""\n\nimport time\n'
+    assert violations("dafka.core.tower", source, "dafka/core/tower.py", MODULES.keys()) == [
+        "dafka/core/tower.py:3: imports time: "
+        "dafka.core knows no clock, chance, system, thread, socket or log"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("protocol.codec", "import struct\nfrom construct import Struct\nimport protocol.errors"),
+        ("protocol.strategies", "from hypothesis import strategies"),
+        ("dafka.errors", "from protocol.errors import ProtocolError"),
+        ("dafka.core.tower", "from dafka.core import actions\nfrom protocol import parse"),
+        ("dafka.io.tower", "import time\nimport gevent\nfrom dafka.core import tower"),
+        ("dafka.io.sockets", "import zmq.green"),
+        ("dafka.cli.main", "from gevent import monkey\nimport click, dafka.io.store"),
+    ],
+)
+def test_checker_allows(module: str, source: str) -> None:
+    assert violations(module, source, "some/file.py", MODULES.keys()) == []
