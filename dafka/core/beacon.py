@@ -45,18 +45,19 @@ class Beacon:
         self._next_beacon: float | None = None
         self._next_check: float | None = None
         self._heard = 0.0
+        self._echoed = 0.0
         self._next_reach = 0.0
         self.peers: dict[str, Peer] = {}
 
     def start(self, now: float) -> list[Action]:
-        """Show up at once; whoever hears it, hears it."""
+        """Wait for a tower's welcome: whoever hears of us answers once, and we must hear that."""
         self._next_check = now + self._interval
-        self._heard = now
-        return self._beacon(now)
+        self._heard = self._echoed = now
+        return []
 
     def tower_connected(self, now: float) -> list[Action]:
-        """A tower has just begun to listen to us, or welcomed us: it has not heard us yet."""
-        return self._beacon(now)
+        """A tower has just begun to listen to us: it has not heard us yet."""
+        return [] if self._next_beacon is None else self._beacon(now)
 
     def receive(self, message: TowerBeacon | Welcome, now: float) -> list[Action]:
         """Learn of a peer, or that a tower is there."""
@@ -67,7 +68,7 @@ class Beacon:
         self._heard = now
         match message:
             case Welcome():
-                return self.tower_connected(now)
+                return self._beacon(now)
             case TowerBeacon():
                 return self._on_tower_beacon(message, now)
             case _:
@@ -75,6 +76,7 @@ class Beacon:
 
     def _on_tower_beacon(self, message: TowerBeacon, now: float) -> list[Action]:
         if message.address == self._own.address:
+            self._echoed = now
             return []
         peer = self.peers.get(message.endpoint)
         if peer is not None:
@@ -100,8 +102,9 @@ class Beacon:
             actions += self._beacon(now)
         if self._next_check is not None and now >= self._next_check:
             self._next_check = now + self._interval
-            if not self._towers_speak(now) and now >= self._next_reach:
-                # libzmq never tries again where something else once answered on that port.
+            if now - self._echoed > 2 * self._interval and now >= self._next_reach:
+                # Towers repeat our beacons to us as well, so no tower hears us. libzmq never
+                # tries again where something else once answered on that port.
                 self._next_reach = now + 2 * self._interval
                 actions.append(ReachTowers())
             late = now - self._timeout
@@ -116,9 +119,8 @@ class Beacon:
 
     def next_deadline(self) -> float | None:
         """When `tick` has something to do, in the time of `now`."""
-        if self._next_beacon is None or self._next_check is None:
-            return None
-        return min(self._next_beacon, self._next_check)
+        times = (self._next_beacon, self._next_check)
+        return min((time for time in times if time is not None), default=None)
 
     def _beacon(self, now: float) -> list[Action]:
         self._next_beacon = now + self._interval

@@ -25,6 +25,9 @@ PARK_S = 0.01
 _STALL_S = 2.0
 _MAX_STORES = 1000
 _HEAD_PAUSE_S = 0.02
+_REFERENCE_PAUSE_S = 0.5
+"""After a C consumer has subscribed, no HEAD is sent for this long: it answers the first one with
+its only FETCH, which is lost if we are not connected to it yet (shared/wire, "FETCH")."""
 
 
 @dataclass(slots=True)
@@ -58,6 +61,7 @@ class Producer(Role):
         self._peers: Counter[str] = Counter()
         self._started = 0.0
         self._next_head: float | None = None
+        self._last_head = 0.0
         self._progress = 0.0
 
     # Commands
@@ -74,6 +78,7 @@ class Producer(Role):
         if not self._unacked:
             self._progress = now
         if self._next_head is None:
+            self._last_head = now
             self._next_head = now + self._config.head_interval_s
         self._keep(run)
         size = run.size
@@ -110,7 +115,14 @@ class Producer(Role):
     def subscribed(self, prefix: bytes, now: float) -> list[Action]:
         """A peer has begun to listen to us: it may have missed the records so far."""
         own = subscription(Head, self.topic, exact=True)
-        if self.next and self._next_head is not None and own.startswith(prefix):
+        if self._next_head is None or not own.startswith(prefix):
+            return []
+        if len(subscription(Head)) < len(prefix) < len(own):
+            # Only C consumers leave out the NUL. However many come, HEADs go on.
+            latest = self._last_head + 2 * self._config.head_interval_s
+            later = max(self._next_head, now + _REFERENCE_PAUSE_S)
+            self._next_head = max(self._next_head, min(later, latest))
+        else:
             # A moment later, so that several newcomers cost one HEAD.
             self._next_head = min(self._next_head, now + _HEAD_PAUSE_S)
         return []
@@ -135,6 +147,7 @@ class Producer(Role):
         actions: list[Action] = []
         if self._next_head is not None and now >= self._next_head:
             self._next_head = now + self._config.head_interval_s
+            self._last_head = now
             age_ms = int((now - self._started) * 1000)
             actions.append(
                 Send(Head(self.topic, self.address, self.topic, self.next - 1, self.acked, age_ms))

@@ -18,12 +18,25 @@ def _beacon(max_peers: int = 3) -> Beacon:
     beacon = Beacon(OWN, interval=1.0, timeout=4.0, max_peers=max_peers)
     assert beacon.next_deadline() is None
     assert beacon.tick(0.0) == []
-    assert beacon.start(0.0) == [SendBeacon(OWN)]
+    assert beacon.start(0.0) == []
+    assert beacon.receive(Welcome(), 0.0) == [SendBeacon(OWN)]
     return beacon
 
 
 def _of(number: int, endpoint: str = ENDPOINT) -> TowerBeacon:
     return TowerBeacon(address(number), endpoint, "producer", "0.1")
+
+
+def test_node_is_silent_until_a_tower_has_welcomed_it() -> None:
+    """Nodes answer a newcomer's beacon once: it must be able to hear them by then."""
+    beacon = Beacon(OWN, interval=1.0, timeout=4.0, max_peers=3)
+    assert beacon.start(0.0) == []
+    assert beacon.tower_connected(0.1) == []
+    assert beacon.next_deadline() == 1.0
+    assert beacon.tick(1.0) == []
+    assert beacon.receive(Welcome(), 1.2) == [SendBeacon(OWN)]
+    assert beacon.next_deadline() == 2.0
+    assert SendBeacon(OWN) in beacon.tick(2.2)
 
 
 def test_beacon_leaves_at_once_and_then_every_interval() -> None:
@@ -124,6 +137,16 @@ def test_towers_that_stay_silent_are_connected_anew_but_not_too_often() -> None:
     beacon = _beacon()
     times = [now for now in range(1, 12) if ReachTowers() in beacon.tick(float(now))]
     assert times == [3, 5, 7, 9, 11]
+
+
+def test_towers_that_hear_others_but_not_us_are_connected_anew() -> None:
+    """Something else once answered where we publish: others' beacons still come."""
+    beacon = _beacon()
+    times = []
+    for now in range(1, 8):
+        beacon.receive(_of(2), now - 0.5)
+        times += [now] if ReachTowers() in beacon.tick(float(now)) else []
+    assert times == [3, 5, 7]
 
 
 def test_towers_that_speak_are_left_alone() -> None:

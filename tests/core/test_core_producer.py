@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -334,9 +335,7 @@ def test_head_is_announced_an_interval_after_the_first_record_and_every_interval
     )
 
 
-@pytest.mark.parametrize(
-    "prefix", [b"H", b"Hflights", b"Hflights\0", b""], ids=["store", "C", "ours", "all"]
-)
+@pytest.mark.parametrize("prefix", [b"H", b"Hflights\0", b""], ids=["store", "ours", "all"])
 def test_head_is_announced_soon_after_a_newcomer_has_subscribed(prefix: bytes) -> None:
     producer = _producer(3)
     _heads(producer, 1.0)
@@ -351,6 +350,31 @@ def test_other_subscriptions_do_not_bring_a_head(prefix: bytes) -> None:
     producer = _producer(3)
     producer.subscribed(prefix, 0.3)
     assert producer.next_deadline() == 1.0
+
+
+@pytest.mark.parametrize("prefix", [b"Hflights", b"Hfli"])
+@pytest.mark.parametrize("since", [1.1, 1.3, 1.9, 1.999])
+def test_a_reference_consumer_has_half_a_second_until_the_next_head(
+    prefix: bytes, since: float
+) -> None:
+    """Its answer to the first HEAD is its only FETCH, and we must be connected to hear it."""
+    producer = _producer(3)
+    _heads(producer, 1.0)
+    producer.subscribed(prefix, since)
+    (now, _), *_ = _heads(producer, 3.0)
+    assert now == pytest.approx(max(2.0, since + 0.5))
+
+
+def test_reference_consumers_that_keep_coming_cannot_silence_a_producer() -> None:
+    producer = _producer(3)
+    times = []
+    for step in range(1000):
+        now = step / 100
+        producer.subscribed(b"Hflights", now)
+        times += [at for at, _ in _heads(producer, now)]
+    gaps = [after - before for before, after in pairwise(times)]
+    assert len(times) >= 4
+    assert max(gaps) <= 2.01
 
 
 def test_many_newcomers_cost_few_heads() -> None:

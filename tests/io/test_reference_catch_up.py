@@ -178,6 +178,8 @@ def test_our_consumer_from_a_reference_producer_alone(stage: Stage) -> None:
 
 
 def test_reference_consumer_from_our_producer_alone(stage: Stage) -> None:
+    """It answers the first HEAD with its only FETCH, a second after its start or later."""
+    stage.pace = 1.0
     stage.our_tower()
     producer = stage.producer()
     for content in values(600):

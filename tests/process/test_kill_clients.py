@@ -36,7 +36,10 @@ def test_of_a_producer_that_was_killed_everything_acknowledged_stays_and_nothing
     stored = counted(late)
     assert stored["victim"] >= acknowledged
     assert stored["other"] == 1_000
-    witness.when(lambda counts: counts == stored)
+    # The witness may have seen more: what had left for it, but not yet for the store, when the
+    # producer died.
+    witness.when(lambda counts: all(counts.get(name, 0) >= stored[name] for name in stored))
+    assert witness()["other"] == 1_000
 
 
 def test_a_new_consumer_goes_on_where_a_killed_one_stopped(restless):

@@ -51,10 +51,6 @@ def test_the_same_with_the_settings_that_everybody_has(processes):
     kill_the_tower(processes, silence=12.0)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="whoever still hears others' beacons does not notice that nobody hears its own",
-)
 def test_a_port_that_something_else_held_meanwhile_does_not_hide_the_tower_for_ever(processes):
     # Slow beacons: the tower is there long before a node can find it silent.
     processes.environment["DAFKA_BEACON_INTERVAL_S"] = "1.5"
