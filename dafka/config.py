@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from dafka.errors import ConfigError
 from dafka.names import check_partition
+from dafka.retention import Retention, Rules, parse_rules
 
 DEFAULT_SUB_PORT = 5556
 """The tower's port that nodes publish their beacons to; the other one is the next port."""
@@ -232,6 +233,10 @@ class StoreConfig(NodeConfig):
     """Longest pause between two requests for the same records."""
     compare_interval_s: float = 30.0
     """Time between two comparisons with what the other stores have."""
+    retention: Rules = ()
+    """What is not kept for ever, for topics by name: the first rule that matches counts."""
+    upkeep_interval_s: float = 5.0
+    """Time between two looks at what is to be dropped, merged or given back to the disk."""
     slice_bytes: int = MIB
     """Answers are cut into slices of about this size, so that one reader does not starve others."""
 
@@ -244,7 +249,14 @@ class StoreConfig(NodeConfig):
             "fetch_timeout_s",
             "fetch_timeout_max_s",
             "compare_interval_s",
+            "upkeep_interval_s",
             "slice_bytes",
         )
+        parse_rules(self.retention)
         if self.durability not in ("fsync", "os"):
             raise ConfigError(f"durability {self.durability!r} is neither 'fsync' nor 'os'")
+
+    @property
+    def rules(self) -> tuple[Retention, ...]:
+        """The retention in parsed form."""
+        return parse_rules(self.retention)

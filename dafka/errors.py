@@ -43,4 +43,17 @@ class StoreError(DafkaError):
 
 
 class RecordsExpired(DafkaError):
-    """Records that a consumer asked for are no longer kept by any store."""
+    """Records that a consumer asked for are no longer kept by any store.
+
+    They have the offsets from `first` up to, but without, `end`.
+    """
+
+    def __init__(self, topic: str, partition: str, first: int, end: int) -> None:
+        super().__init__(
+            f"topic {topic} partition {partition}: the records from offset {first} to {end - 1} "
+            f"are kept nowhere any more; going on at offset {end}"
+        )
+        self.topic = topic
+        self.partition = partition
+        self.first = first
+        self.end = end

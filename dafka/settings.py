@@ -25,6 +25,7 @@ from dafka.config import (
     parse_tower,
 )
 from dafka.errors import ConfigError
+from dafka.retention import Rules
 from dafka.settings_file import SECTIONS, File, Given, bindable, connectable, read
 
 logger = logging.getLogger("dafka.settings")
@@ -100,7 +101,7 @@ def _flags(flags: Mapping[str, object]) -> Iterator[Given]:
 def _checked(kind: Kind, given: Given) -> object:
     """Convert a value to its field's type, and let the configuration judge it on its own."""
     hint = get_type_hints(kind)[given.field]
-    convert = {int: _integer, float: _number, str: _text}.get(hint, _choice)
+    convert = {int: _integer, float: _number, str: _text, Rules: _rules}.get(hint, _choice)
     try:
         value = convert(given.value)
         if kind is TowerConfig and given.field in ("sub", "pub"):
@@ -135,6 +136,12 @@ def _text(value: object) -> str:
     if isinstance(value, str):
         return value
     raise ConfigError(f"{value!r} is not a text")
+
+
+def _rules(value: object) -> object:
+    if isinstance(value, str):
+        raise ConfigError("rules of retention stand in a configuration file only")
+    return value
 
 
 def _choice(value: object) -> object:

@@ -76,14 +76,20 @@ RULES = [
         "protocol.strategies imports only construct, hypothesis and the standard library",
     ),
     Rule(
-        r"dafka\.(errors|names|config|version)",
-        only("protocol.errors", "dafka.errors", "dafka.names", "dafka.config", "dafka.version"),
+        r"dafka\.(errors|names|config|retention|version)",
+        only(
+            *("protocol.errors", "dafka.errors", "dafka.names", "dafka.config"),
+            *("dafka.retention", "dafka.version"),
+        ),
         "errors, names, config and version import only each other, protocol.errors and Python",
     ),
     Rule(
         r"dafka\.core(\..*)?",
-        only("protocol", "dafka.core", "dafka.errors", "dafka.config", "dafka.names"),
-        "dafka.core imports only protocol, dafka.{errors,config,names}, itself and Python",
+        only(
+            *("protocol", "dafka.core", "dafka.errors"),
+            *("dafka.config", "dafka.names", "dafka.retention"),
+        ),
+        "dafka.core imports only protocol, dafka.{errors,config,names,retention}, itself and Python",
     ),
     Rule(
         r"dafka\.core(\..*)?",

@@ -107,8 +107,39 @@ class Deliver:
 
 
 @dataclass(frozen=True, slots=True)
+class Expire:
+    """Tell the user that the records [first, end) are kept nowhere any more."""
+
+    topic: str
+    partition: str
+    first: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
 class Append:
     """Write a run, the next of its partition, to the log; report with `committed`."""
+
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Forget what the log has of a partition before `before`; report with `dropped`.
+
+    The partition goes on at `before` if it has not come so far. `deleted`: for good, because an
+    operator wanted it; other stores are told.
+    """
+
+    topic: str
+    partition: str
+    before: int
+    deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """Replace damaged records of the log by this run; report with `repaired`."""
 
     run: Run
 
@@ -146,7 +177,10 @@ Action = (
     | ReachTowers
     | Forward
     | Deliver
+    | Expire
     | Append
+    | Drop
+    | Repair
     | Read
     | Warn
 )

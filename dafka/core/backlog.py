@@ -8,17 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dafka.core.actions import Action, Send, Warn
+from dafka.core import notices
+from dafka.core.actions import Action, Send
 from dafka.core.fetcher import Fetcher, FetchPolicy
 from dafka.core.intake import Intake
 from dafka.core.run import Run
 from dafka.core.sources import REFERENCE_EXACT, Sources
-from protocol import Fetch
+from protocol import DirectHead, Fetch, Head
 
 Key = tuple[str, str]
 """Topic and partition."""
 
 _HOPELESS_AFTER = 3
+_GONE_AFTER = 3
+"""Silent requests after which what one store no longer keeps is believed to be kept by none."""
+_MAX_FLOORS = 1000
 MAX_ASKING = 16
 """Partitions that are asked for at the same time."""
 
@@ -26,7 +30,10 @@ MAX_ASKING = 16
 class Partition:
     """One partition of a topic: what came, what is missing, whom to believe."""
 
-    __slots__ = ("exact", "fetcher", "fresh", "intake", "stored")
+    __slots__ = (
+        *("acked", "begins", "exact", "fetcher", "floors", "fresh", "intake"),
+        *("sought", "stored"),
+    )
 
     def __init__(self, first: int, policy: FetchPolicy) -> None:
         self.intake = Intake(first)
@@ -37,6 +44,54 @@ class Partition:
         """True once something was asked for, as long as it was from offset 0 on."""
         self.stored = 0
         """One past the last offset that some store is known to have."""
+        self.acked: int | None = None
+        """The first offset its producer still keeps, as it last said."""
+        self.begins = 0
+        """The first offset there ever was, as its producer says."""
+        self.floors: dict[str, int] = {}
+        """The earliest offset that each store has said to keep."""
+        self.sought = False
+        """Whether the user asked for the very offset at which we began."""
+
+    def inherit(self, old: Partition) -> None:
+        """Keep what is known of the partition, though we begin with it again."""
+        self.exact, self.fresh, self.stored = old.exact, old.fresh, old.stored
+        self.acked, self.begins, self.floors = old.acked, old.begins, old.floors
+        self.intake.announce(old.intake.end)
+
+    def learn(self, head: Head | DirectHead) -> None:
+        """Take in what a producer or a store says of the partition."""
+        end = head.sequence + 1
+        if isinstance(head, DirectHead):
+            self.stored = max(self.stored, end)
+            room = head.store in self.floors or len(self.floors) < _MAX_FLOORS
+            if head.store is not None and head.earliest is not None and room:
+                self.floors[head.store] = head.earliest
+        elif head.acked is not None:
+            self.stored = max(self.stored, head.acked)
+            self.acked = head.acked
+            self.begins = head.earliest or 0
+            if not self.exact:
+                self.exact = True
+                self.fetcher.reset()
+        self.intake.announce(end)
+
+    def floor(self, stores: int) -> int | None:
+        """Where to go on if the next offset is kept nowhere any more; `stores` are there now.
+
+        Somebody has been asked for it in vain, and every store has said that it keeps only later
+        ones (or some have, and the others stay silent: C stores cannot say it).
+        """
+        at, attempts = self.intake.next, self.fetcher.attempts
+        if at < self.begins:
+            return self.begins
+        above = [floor for floor in self.floors.values() if floor > at]
+        if not above or not attempts:
+            return None
+        kept = len(above) < max(stores, len(self.floors))
+        if self.acked is not None and self.acked <= at:
+            kept = True  # by its producer
+        return None if kept and attempts < _GONE_AFTER else min(above)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +159,26 @@ class Backlog:
             self.note(key, partition)
         return ready
 
+    def skip(self, key: Key, partition: Partition, offset: int) -> list[Run]:
+        """Go on at `offset`; return the runs that can be handed on now, in order."""
+        intake = partition.intake
+        held = intake.waiting_bytes
+        ready = intake.skip(offset)
+        self._held += intake.waiting_bytes - held
+        partition.fetcher.reset()
+        self.note(key, partition)
+        return ready
+
+    def gone(self, key: Key | None = None) -> list[tuple[Key, Partition, int]]:
+        """Of one partition, or of all: whose next offset is kept nowhere any more, and where
+        each goes on.
+        """
+        stores = len(self.sources.ready)
+        names = list(self.behind) if key is None else [key] if key in self.behind else []
+        lacking = [(name, self.behind[name]) for name in names]
+        found = [(name, partition, partition.floor(stores)) for name, partition in lacking]
+        return [(name, partition, floor) for name, partition, floor in found if floor is not None]
+
     def note(self, key: Key, partition: Partition) -> None:
         """Remember whether a partition lacks something."""
         if partition.intake.next < partition.intake.end:
@@ -141,7 +216,7 @@ class Backlog:
         actions: list[Action] = []
         for wanted in self.wanted(now, key):
             if wanted.hopeless:
-                actions.append(_hopeless(wanted))
+                actions.append(notices.hopeless(wanted.key, wanted.missing))
             self.fetches += 1
             asker = direct if wanted.direct else address
             topic, partition = wanted.key
@@ -186,12 +261,3 @@ class Backlog:
         """When `wanted` may have something new to say without anything having come."""
         times = [partition.fetcher.next_deadline() for partition in self.behind.values()]
         return min((t for t in times if t is not None), default=None)
-
-
-def _hopeless(wanted: Wanted) -> Warn:
-    topic, partition = wanted.key
-    text = (
-        f"topic {topic} partition {partition}: offset {wanted.missing} was missed, and its "
-        "producer (a C one) cannot resend it reliably: waiting for a store that has it"
-    )
-    return Warn(f"gap {topic} {partition}", text)

@@ -6,10 +6,11 @@ runs, delivers what `Deliver` says and stops reading while `full` is true.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dafka.config import ConsumerConfig
-from dafka.core.actions import Action, Deliver, Send, Subscribe
+from dafka.core.actions import Action, Deliver, Expire, Send, Subscribe
 from dafka.core.backlog import Backlog, Key, Partition
 from dafka.core.fetcher import FetchPolicy
 from dafka.core.role import Role, named_in
@@ -40,6 +41,7 @@ class ConsumerStats:
     fetches: int = 0
     refused: int = 0
     foreign: int = 0
+    expired: int = 0
 
 
 class Consumer(Role):
@@ -95,23 +97,23 @@ class Consumer(Role):
 
     def seek(self, topic: str, partition: str, offset: int, now: float) -> list[Action]:
         """Continue a partition at `offset`, older or newer. The shell forgets what is queued."""
-        key = (topic, partition)
-        old = self._backlog.get(key)
-        fresh = self._backlog.open(key, offset)
-        if old is not None:
-            fresh.exact, fresh.fresh, fresh.stored = old.exact, old.fresh, old.stored
-            fresh.intake.announce(old.intake.end)
-        self._backlog.note(key, fresh)
+        self._move((topic, partition), offset, sought=True)
         return [*self._ask_heads(now), *self._fetch(now)]
 
     def seek_all(self, start: str, now: float) -> list[Action]:
         """Continue every partition at its earliest or its latest record, new ones as well."""
         self._start = "earliest" if start == "earliest" else "latest"
-        actions: list[Action] = []
-        for (topic, name), partition in self._backlog.items():
-            offset = 0 if start == "earliest" else partition.intake.end
-            actions += self.seek(topic, name, offset, now)
-        return actions or self._ask_heads(now)
+        for key, partition in self._backlog.items():
+            self._move(key, 0 if start == "earliest" else partition.intake.end, sought=False)
+        return [*self._ask_heads(now), *self._fetch(now)]
+
+    def _move(self, key: Key, offset: int, *, sought: bool) -> None:
+        old = self._backlog.get(key)
+        fresh = self._backlog.open(key, offset)
+        if old is not None:
+            fresh.inherit(old)
+        fresh.sought = sought
+        self._backlog.note(key, fresh)
 
     @property
     def full(self) -> bool:  # type: ignore[override]
@@ -173,7 +175,7 @@ class Consumer(Role):
             pause = min(self._heads_pause * 2, _HEADS_RETRY_MAX_S)
             actions += self._ask_heads(now)
             self._heads_at, self._heads_pause = now + pause, pause
-        return actions + self._fetch(now)
+        return actions + self._fetch(now) + self._expire(now)
 
     def next_deadline(self) -> float | None:
         """When `tick` has something to do."""
@@ -214,16 +216,21 @@ class Consumer(Role):
         partition = self._backlog.get(key) or self._begin(key, head.sequence + 1, now, head)
         if partition is None:
             return []
-        if isinstance(head, DirectHead):
-            partition.stored = max(partition.stored, head.sequence + 1)
-        elif head.acked is not None:
-            partition.stored = max(partition.stored, head.acked)
-            if not partition.exact:
-                partition.exact = True
-                partition.fetcher.reset()
-        partition.intake.announce(head.sequence + 1)
+        partition.learn(head)
         self._backlog.note(key, partition)
-        return self._fetch(now, key)
+        return self._fetch(now, key) + self._expire(now, key)
+
+    def _expire(self, now: float, only: Key | None = None) -> list[Action]:
+        """Go on behind what is kept nowhere any more."""
+        actions: list[Action] = []
+        for key, partition, floor in self._backlog.gone(only):
+            first = partition.intake.next
+            if first or partition.sought:
+                actions.append(Expire(*key, first, floor))
+                self.stats.expired += floor - first
+            partition.sought = False
+            actions += [self._deliver(run) for run in self._backlog.skip(key, partition, floor)]
+        return [*actions, *self._fetch(now)] if actions else actions
 
     def _begin(
         self, key: Key, latest: int, now: float, head: Head | DirectHead | None = None
@@ -238,7 +245,10 @@ class Consumer(Role):
         age_head = head if isinstance(head, Head) and not self._paused else None
         is_new = is_newcomer(self._sources, name, subscribed, now, age_head)
         first = first_offset(self._start, name, latest, is_new=is_new)
-        return self._backlog.open(key, first)
+        partition = self._backlog.open(key, first)
+        named = isinstance(self._start, Mapping) and name in self._start
+        partition.sought = named or isinstance(self._start, int)
+        return partition
 
     def _on_store_hello(self, hello: StoreHello, origin: Origin, now: float) -> list[Action]:
         if origin is not Origin.STORE:

@@ -44,6 +44,14 @@ class Intake:
         self.next = run.next
         return [run, *self._release()] if self._waiting else [run]
 
+    def skip(self, offset: int) -> list[Run]:
+        """Go on at `offset`: what comes before it is not to be had; as `offer` returns."""
+        if offset <= self.next:
+            return []
+        self.next = offset
+        self.end = max(self.end, offset)
+        return self._release()
+
     def missing(self) -> tuple[int, int] | None:
         """The first range of offsets [first, end) that is known to exist but has not come."""
         if self.next >= self.end:

@@ -9,12 +9,15 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dafka.core.actions import Action, Read, Send, SendDirect, Subscribe
+from dafka.core.actions import Action, Drop, Read, Send, SendDirect, Subscribe
 from dafka.core.answers import Answers, Key
+from dafka.core.deletions import Deletions
+from dafka.core.extent import Extent
 from dafka.core.role import Role, named_in
 from dafka.core.run import Arrival, Origin, Run
 from protocol import (
     ConsumerHello,
+    DeleteTopic,
     DirectHead,
     DirectRecord,
     Fetch,
@@ -56,23 +59,29 @@ class StoreReader(Role):
         self.stats = StoreReaderStats()
         self._own = frozenset(own)
         self._store = store
-        self._extents: dict[str, dict[str, tuple[int, int]]] = {}
+        self._extents: dict[str, dict[str, Extent]] = {}
+        self._deletions = Deletions(address)
         self._peers: Counter[str] = Counter()
         self._answers = Answers()
         self._reading: set[Key] = set()
 
     # Commands
 
-    def start(self, stored: Iterable[tuple[str, str, int, int]], now: float) -> list[Action]:
-        """Begin with what the log holds: topic, partition, earliest and next offset of each."""
-        for topic, partition, earliest, end in stored:
-            self.stored(topic, partition, earliest, end)
+    def start(self, stored: Iterable[Extent], now: float) -> list[Action]:
+        """Begin with what the log holds."""
+        for extent in stored:
+            self.stored(extent)
         hello = subscription(ConsumerHello, self.address)
-        return [Subscribe(p) for p in (subscription(Fetch), subscription(GetHeads), hello)]
+        own = [subscription(kind) for kind in (Fetch, GetHeads, DeleteTopic)]
+        return [Subscribe(prefix) for prefix in (*own, hello)]
 
-    def stored(self, topic: str, partition: str, earliest: int, end: int) -> None:
-        """The log now holds the records from `earliest` up to `end`."""
-        self._extents.setdefault(topic, {})[partition] = (earliest, end)
+    def stored(self, extent: Extent) -> None:
+        """What the log now holds of a partition."""
+        self._extents.setdefault(extent.topic, {})[extent.partition] = extent
+
+    def dropped(self, drop: Drop) -> list[Action]:
+        """A deletion is done; who asked for it is told once all of its topic is."""
+        return self._deletions.done(drop) if drop.deleted else []
 
     # Events
 
@@ -114,6 +123,9 @@ class StoreReader(Role):
                 return self._heads(message.address, [message.topic])
             case ConsumerHello():
                 return self._heads(message.address, message.subjects)
+            case DeleteTopic():
+                held = self._extents.get(message.topic, {}).values()
+                return self._deletions.begin(message.topic, message.address, held)
             case _:
                 self.stats.refused += 1
                 return []
@@ -171,9 +183,11 @@ class StoreReader(Role):
             return []
         self.stats.fetches += 1
         extent = self._extents.get(fetch.subject, {}).get(fetch.topic)
-        if extent is None or not fetch.count or not extent[0] <= fetch.sequence < extent[1]:
+        if extent is None or not fetch.count or fetch.sequence >= extent.next:
             return []
-        end = min(fetch.sequence + fetch.count, extent[1])
+        if fetch.sequence < extent.earliest:
+            return [self._head(fetch.address, extent)]  # says what is the earliest
+        end = min(fetch.sequence + fetch.count, extent.next)
         if not self._answers.add(fetch.address, fetch.subject, fetch.topic, fetch.sequence, end):
             self.stats.dropped += 1
         return self.tick(now)
@@ -184,12 +198,8 @@ class StoreReader(Role):
         actions: list[Action] = []
         for topic in dict.fromkeys(topics):
             for name in [topic] if topic else self._extents:
-                for partition, (earliest, end) in self._extents.get(name, {}).items():
-                    if end > earliest:
-                        head = DirectHead(
-                            requester, partition, name, end - 1, earliest, self._store
-                        )
-                        actions.append(Send(head))
+                held = self._extents.get(name, {}).values()
+                actions += [self._head(requester, extent) for extent in held if extent.next]
         self.stats.heads += len(actions)
         return actions
 
@@ -200,10 +210,21 @@ class StoreReader(Role):
         producer never sends.
         """
         requester, topic, partition = key
-        earliest, stored = self._extents[topic][partition]
-        if end >= stored:
-            return []
-        return [Send(DirectHead(requester, partition, topic, stored - 1, earliest, self._store))]
+        extent = self._extents[topic][partition]
+        return [self._head(requester, extent)] if end < extent.next else []
+
+    def _head(self, requester: str, extent: Extent) -> Send:
+        head = DirectHead(
+            requester,
+            extent.partition,
+            extent.topic,
+            extent.next - 1,
+            extent.earliest,
+            self._store,
+            extent.bytes,
+            extent.deleted or None,
+        )
+        return Send(head)
 
     def _next_read(self, now: float) -> Read | None:
         for _ in range(len(self._answers)):

@@ -10,9 +10,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dafka.config import StoreConfig
-from dafka.core.actions import Action, Append, Send, Subscribe, Warn
+from dafka.core import notices
+from dafka.core.actions import Action, Append, Drop, Send, Subscribe
 from dafka.core.backlog import Backlog, Key, Partition
+from dafka.core.extent import Extent
 from dafka.core.fetcher import FetchPolicy
+from dafka.core.repairs import Repairs
 from dafka.core.role import Role, named_in
 from dafka.core.run import Arrival, Origin, Run
 from protocol import (
@@ -75,16 +78,20 @@ class StoreWriter(Role):
         self._backlog = Backlog(policy, config.buffer_bytes, from_stores=False)
         self._sources = self._backlog.sources
         self._durable: dict[Key, int] = {}
+        self._deleted: dict[Key, int] = {}
+        self._repairs = Repairs(self._sources, direct, config.fetch_timeout_max_s)
         self._pending = 0
         self._compare_at: float | None = None
 
     # Commands
 
-    def start(self, stored: Iterable[tuple[str, str, int]], now: float) -> list[Action]:
-        """Begin with what the log holds: topic, partition and next offset of each."""
-        for topic, partition, durable in stored:
-            self._backlog.open((topic, partition), durable)
-            self._durable[(topic, partition)] = durable
+    def start(self, stored: Iterable[Extent], now: float) -> list[Action]:
+        """Begin with what the log holds."""
+        for extent in stored:
+            key = (extent.topic, extent.partition)
+            self._backlog.open(key, extent.next)
+            self._durable[key] = extent.next
+            self._deleted[key] = extent.deleted
         kinds = (DirectRecord, DirectHead, StoreHello)
         own = [subscription(kind, self.address) for kind in kinds]
         return [Subscribe(p) for p in (*own, subscription(Record), subscription(Head))]
@@ -101,6 +108,25 @@ class StoreWriter(Role):
             self._backlog.extend(now)
             return [self._ack(key), *self._fetch(now)]
         return [self._ack(key)]
+
+    def dropped(self, topic: str, partition: str, before: int, deleted: bool, now: float) -> None:
+        """The records before `before` are gone, for good if they were `deleted`."""
+        key = (topic, partition)
+        self._durable[key] = max(before, self._durable.get(key, 0))
+        if deleted:
+            self._deleted[key] = max(before, self._deleted.get(key, 0))
+        self._repairs.done(key, 0, before)
+
+    def damaged(
+        self, topic: str, partition: str, first: int, last: int, now: float
+    ) -> list[Action]:
+        """Records of the log can no longer be read: get them from another store."""
+        self._repairs.add((topic, partition), first, last + 1)
+        return self._repairs.ask(now)
+
+    def repaired(self, topic: str, partition: str, first: int, end: int) -> None:
+        """The records [first, end) can be read again, or are no longer kept."""
+        self._repairs.done((topic, partition), first, end)
 
     @property
     def full(self) -> bool:  # type: ignore[override]
@@ -150,11 +176,12 @@ class StoreWriter(Role):
             actions += self._compare(now)
         elif self._compare_at is not None and now >= self._compare_at:
             actions += self._compare(now)
-        return actions + self._fetch(now)
+        actions += self._repairs.ask(now)
+        return actions + self._fetch(now) + self._skip(now)
 
     def next_deadline(self) -> float | None:
         """When `tick` has something to do."""
-        times = [self._sources.next_deadline(), self._compare_at]
+        times = [self._sources.next_deadline(), self._compare_at, self._repairs.next_deadline()]
         if not self.full:
             times.append(self._backlog.next_deadline())
         return min((t for t in times if t is not None), default=None)
@@ -170,7 +197,10 @@ class StoreWriter(Role):
             return []
         if max(map(len, run.contents)) > MAX_CONTENT_BYTES:
             self.stats.refused += 1
-            return [_too_large(key, run.first)]
+            return [notices.too_large(key, run.first, MAX_CONTENT_BYTES)]
+        repaired = self._repairs.offer(key, run)
+        if repaired is not None:
+            return [repaired]
         if run.next <= partition.intake.next:
             self.stats.duplicates += len(run)
             return [self._ack(key)] if run.next <= self._durable.get(key, 0) else []
@@ -192,14 +222,9 @@ class StoreWriter(Role):
     def _on_head(self, head: Head, now: float) -> list[Action]:
         key = (head.subject, head.address)
         partition = self._partition(key)
-        if head.acked is not None and not partition.exact:
-            partition.exact = True
-            partition.fetcher.reset()
-        if head.acked is not None:
-            partition.stored = max(partition.stored, head.acked)
-        partition.intake.announce(head.sequence + 1)
+        partition.learn(head)
         self._backlog.note(key, partition)
-        actions = self._fetch(now, key)
+        actions = self._fetch(now, key) + self._skip(now, key)
         # A C producer does not say what it knows of; it waits for its last ACK for ever.
         acked = head.sequence if head.acked is None else head.acked
         return [*actions, self._ack(key)] if acked < self._durable.get(key, 0) else actions
@@ -222,10 +247,25 @@ class StoreWriter(Role):
     def _on_store_head(self, head: DirectHead, now: float) -> list[Action]:
         key = (head.subject, head.address)
         partition = self._partition(key)
-        partition.stored = max(partition.stored, head.sequence + 1)
-        partition.intake.announce(head.sequence + 1)
+        partition.learn(head)
         self._backlog.note(key, partition)
-        return self._fetch(now, key)
+        actions: list[Action] = []
+        if (head.deleted or 0) > self._deleted.get(key, 0):
+            self._deleted[key] = before = head.deleted or 0
+            actions.append(Drop(*key, before, deleted=True))
+            actions += map(self._append, self._backlog.skip(key, partition, before))
+        return actions + self._fetch(now, key) + self._skip(now, key)
+
+    def _skip(self, now: float, only: Key | None = None) -> list[Action]:
+        """Go on behind what is kept nowhere any more: a log has no holes, so ours goes as well."""
+        actions: list[Action] = []
+        for key, partition, floor in self._backlog.gone(only):
+            first = partition.intake.next
+            actions.append(Drop(*key, floor))
+            if first:
+                actions.append(notices.skipped(key, first, floor))
+            actions += map(self._append, self._backlog.skip(key, partition, floor))
+        return [*actions, *self._fetch(now)] if actions else actions
 
     def _partition(self, key: Key) -> Partition:
         return self._backlog.get(key) or self._backlog.open(key, 0)
@@ -242,11 +282,3 @@ class StoreWriter(Role):
         self.stats.acks += 1
         topic, partition = key
         return Send(Ack(partition, topic, self._durable[key] - 1, self._store))
-
-
-def _too_large(key: Key, offset: int) -> Warn:
-    text = (
-        f"topic {key[0]} partition {key[1]}: a record at or after offset {offset} is larger than "
-        f"{MAX_CONTENT_BYTES} bytes and cannot be stored"
-    )
-    return Warn(f"large {key}", text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -13,9 +13,9 @@ from gevent.event import Event
 
 from dafka.config import ConsumerConfig
 from dafka.core import consumer as core
-from dafka.core.actions import Deliver
+from dafka.core.actions import Deliver, Expire
 from dafka.core.run import Run
-from dafka.errors import Closed, ConfigError
+from dafka.errors import Closed, ConfigError, RecordsExpired
 from dafka.io.driver import Driver
 from dafka.io.life import Life, configured, new_address, node_logger
 from dafka.io.node import Wiring
@@ -44,8 +44,18 @@ class Consumer(Life):
     Iterate it, `poll` it, or take whole `runs`. Use one consumer from one thread.
     """
 
-    def __init__(self, *topics: str, config: ConsumerConfig | None = None, **settings: Any) -> None:
-        """Opens nothing. `settings` are fields of `ConsumerConfig`; `ConfigError` if unusable."""
+    def __init__(
+        self,
+        *topics: str,
+        config: ConsumerConfig | None = None,
+        on_expired: Callable[[RecordsExpired], object] | None = None,
+        **settings: Any,
+    ) -> None:
+        """Opens nothing. `settings` are fields of `ConsumerConfig`; `ConfigError` if unusable.
+
+        `on_expired` is called, where records that no store keeps any more would have come, with
+        their range; without it a warning is logged. Delivery goes on behind them.
+        """
         if not topics:
             raise ConfigError("a consumer needs at least one topic")
         self.topics = tuple(dict.fromkeys(check_topic(topic) for topic in topics))
@@ -53,7 +63,8 @@ class Consumer(Life):
         self.address = new_address()
         self._direct = new_address()
         self._machine = core.Consumer(self.address, self.config, self._direct)
-        self._queue: deque[Run] = deque()
+        self._on_expired = on_expired or _log_expired
+        self._queue: deque[Run | Expire] = deque()
         self._run: Run | None = None
         self._at = 0
         self._arrived = Event()
@@ -74,7 +85,7 @@ class Consumer(Life):
         self._wiring = Wiring(
             "consumer", self.address, self.config, self._machine, driver, direct=self._direct
         )
-        driver.add_executors({Deliver: self._deliver})
+        driver.add_executors({Deliver: self._deliver, Expire: self._expire})
         now = driver.now()
         self._wiring.open(now)
         driver.perform(self._machine.start(now))
@@ -194,14 +205,18 @@ class Consumer(Life):
 
     def _forget(self, partition: str | None) -> None:
         """Throw away what is queued of one partition, or all."""
-        gone = [run for run in self._queue if partition in (None, run.partition)]
-        self._queue = deque(run for run in self._queue if partition not in (None, run.partition))
-        self._machine.forgotten(gone)
+        gone = [item for item in self._queue if partition in (None, item.partition)]
+        self._queue = deque(one for one in self._queue if partition not in (None, one.partition))
+        self._machine.forgotten([item for item in gone if isinstance(item, Run)])
         if self._run is not None and partition in (None, self._run.partition):
             self._run = None
 
     def _deliver(self, action: Deliver) -> None:
         self._queue.append(action.run)
+        self._arrived.set()
+
+    def _expire(self, action: Expire) -> None:
+        self._queue.append(action)
         self._arrived.set()
 
     def _take_run(self, timeout: float | None) -> Run | None:
@@ -213,9 +228,15 @@ class Consumer(Life):
         return self._next_run(timeout)
 
     def _next_run(self, timeout: float | None) -> Run | None:
-        if not self._queue and not self._wait(timeout):
-            return None
-        run = self._queue.popleft()
+        until = None if timeout is None else monotonic() + timeout
+        while True:
+            left = None if until is None else max(0.0, until - monotonic())
+            if not self._queue and not self._wait(left):
+                return None
+            run = self._queue.popleft()
+            if isinstance(run, Run):
+                break
+            self._on_expired(RecordsExpired(run.topic, run.partition, run.first, run.end))
         driver = self.driver
         was_full = self._machine.full
         actions = self._machine.taken(run, driver.now())
@@ -244,3 +265,7 @@ class Consumer(Life):
         if now - self._yielded >= _YIELD_S:
             gevent.sleep(0)
             self._yielded = monotonic()
+
+
+def _log_expired(error: RecordsExpired) -> None:
+    logger.warning("%s", error)

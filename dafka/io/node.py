@@ -17,6 +17,7 @@ from dafka.io.joiner import Drained, direct_header, record_header
 from dafka.io.sockets import BeaconPublisher, Context, Publisher, Subscriber, Watched
 from dafka.version import __version__
 from protocol import (
+    DirectHead,
     DirectRecord,
     LocalProtocolError,
     NodeBeacon,
@@ -102,7 +103,8 @@ class Wiring:
             self._stores = Subscriber(context, Origin.STORE)
             sockets.append(self._stores)
             self._listeners.insert(0, self._stores)
-            self._stores.subscribe(subscription(DirectRecord, self._direct))
+            for kind in (DirectRecord, DirectHead):
+                self._stores.subscribe(subscription(kind, self._direct))
             self._stores.subscribe(subscription(StoreHello, self.address))
         for kind in (TowerBeacon, Welcome):
             self._towers.subscribe(subscription(kind))

@@ -10,23 +10,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import gevent
-from gevent.event import Event
 
 from dafka.config import StoreConfig
-from dafka.core.actions import Action, Append, Read
+from dafka.core.actions import Action, Append, Drop, Read, Repair
+from dafka.core.extent import Extent
 from dafka.core.run import Run
 from dafka.core.store_reader import StoreReader, StoreReaderStats
 from dafka.core.store_writer import StoreWriter, StoreWriterStats
 from dafka.errors import Closed, StoreError
+from dafka.io.committer import Committer
 from dafka.io.driver import Driver
+from dafka.io.keeper import Keeper
 from dafka.io.life import Life, configured, new_address, node_logger
-from dafka.io.log import Damaged, Extent, Log
+from dafka.io.log import Damaged, Log
 from dafka.io.node import Wiring
 from dafka.io.threads import Threads
-
-_RETRY_S = 0.2
-_RETRY_MAX_S = 5.0
-_COMMIT_BYTES = 32 * 1024 * 1024
 
 logger = node_logger("store")
 
@@ -52,11 +50,7 @@ class Store(Life):
         self.config = configured(StoreConfig, config, settings)
         self.address = new_address()
         self.reader_address = new_address()
-        self.healthy = True
         self._log = Log(self.config.data, durability=self.config.durability)
-        self._accepted: list[Run] = []
-        self._more = Event()
-        self._commits = 0
         self._stopped = False
 
     @property
@@ -77,8 +71,7 @@ class Store(Life):
             self._log.close()
             self._threads.close()
             raise
-        self._committer = gevent.spawn(self._commit_for_ever)
-        self._committer.name = "store committer"
+        self._committer.start()
         for driver in self.drivers:
             driver.start()
         logger.info("store started data=%s partitions=%d", self._log.directory, self._known)
@@ -97,8 +90,23 @@ class Store(Life):
         self._reader_wiring = Wiring(
             "store", self.reader_address, self.config, self._reader, reader
         )
-        writer.add_executors({Append: self._accept})
-        reader.add_executors({Read: lambda action: gevent.spawn(self._read, reader, action)})
+        keeper = Keeper(self._log, self.config.rules)
+        self._committer = Committer(
+            *(self._log, keeper, self._threads, writer.limited),
+            interval_s=self.config.upkeep_interval_s,
+            appended=self._appended,
+            dropped=self._dropped,
+            repaired=self._repaired,
+            trimmed=self._trimmed,
+            failed=writer.fail,
+        )
+        writer.add_executors(dict.fromkeys((Append, Drop, Repair), self._committer.add))
+        reader.add_executors(
+            {
+                Read: lambda action: gevent.spawn(self._read, reader, action),
+                Drop: self._committer.add,
+            }
+        )
         extents = self._log.partitions()
         self._known = len(extents)
         now = writer.now()
@@ -108,9 +116,8 @@ class Store(Life):
         except Exception:
             self._writer_wiring.close()
             raise
-        stored = [(e.topic, e.partition, e.earliest, e.next) for e in extents]
-        writer.perform(self._writer.start([(t, p, end) for t, p, _, end in stored], now))
-        reader.perform(self._reader.start(stored, now))
+        writer.perform(self._writer.start(extents, now))
+        reader.perform(self._reader.start(extents, now))
         self.drivers = (writer, reader)
 
     def stop(self, timeout: float | None = None) -> None:
@@ -121,9 +128,7 @@ class Store(Life):
         writer, reader = self.drivers
         reader.stop(timeout)
         writer.stop(timeout)
-        self._more.set()
-        self._committer.join(2.0 if timeout is None else timeout)
-        self._committer.kill()
+        self._committer.stop(2.0 if timeout is None else timeout)
         self._writer_wiring.close()
         self._reader_wiring.close()
         self._log.close()
@@ -136,72 +141,55 @@ class Store(Life):
 
     def stats(self) -> StoreStats:
         """Counters since the start."""
-        return StoreStats(self._writer.stats, self._reader.stats, self._commits, self.healthy)
+        committer = self._committer
+        return StoreStats(
+            self._writer.stats, self._reader.stats, committer.commits, committer.healthy
+        )
 
-    # Writing
+    @property
+    def healthy(self) -> bool:
+        """False while the disk refuses records."""
+        return not self.started or self._committer.healthy
 
-    def _accept(self, action: Append) -> None:
-        self._accepted.append(action.run)
-        self._more.set()
+    # What the committer reports
 
-    def _commit_for_ever(self) -> None:
-        """Group commit: everything that came while the last commit ran is the next one."""
-        try:
-            while True:
-                self._more.wait()
-                self._more.clear()
-                while self._accepted:
-                    self._commit(self._next_batch())
-                if self._stopped:
-                    return
-        except Exception as error:
-            self.driver.fail(error)
-
-    def _next_batch(self) -> list[Run]:
-        size = count = 0
-        for run in self._accepted:
-            count += 1
-            size += run.size
-            if size >= _COMMIT_BYTES:
-                break
-        batch, self._accepted = self._accepted[:count], self._accepted[count:]
-        return batch
-
-    def _commit(self, batch: list[Run]) -> None:
-        pause = _RETRY_S
-        while True:
-            try:
-                self._threads.run(self._log.append, batch)
-                break
-            except StoreError as error:
-                # Not acknowledged, not forgotten: reads go on, and this is tried again.
-                self.healthy = False
-                self.driver.limited.warn("disk", f"store cannot write, and will retry: {error}")
-                if self._stopped:
-                    return
-                gevent.sleep(pause)
-                pause = min(pause * 2, _RETRY_MAX_S)
-        if not self.healthy:
-            self.healthy = True
-            logger.warning("store can write again data=%s", self._log.directory)
-        self._commits += 1
-        self._acknowledge(batch)
-
-    def _acknowledge(self, batch: list[Run]) -> None:
+    def _appended(self, runs: list[Run]) -> None:
         ends: dict[tuple[str, str], int] = {}
         costs: dict[tuple[str, str], int] = {}
-        for run in batch:
+        for run in runs:
             key = (run.topic, run.partition)
             ends[key] = run.next
             costs[key] = costs.get(key, 0) + run.cost
         actions: list[Action] = []
         now = self.driver.now()
-        for (topic, partition), end in ends.items():
-            extent = self._log.extent(topic, partition)
-            earliest = extent.earliest if extent else end
-            self._reader.stored(topic, partition, earliest, end)
-            cost = costs[(topic, partition)]
-            actions += self._writer.committed(topic, partition, end, cost, now)
+        for key, end in ends.items():
+            self._tell_reader(*key)
+            actions += self._writer.committed(*key, end, costs[key], now)
+        self._perform(actions)
+
+    def _dropped(self, drop: Drop) -> None:
+        key = (drop.topic, drop.partition)
+        self._tell_reader(*key)
+        self._writer.dropped(*key, drop.before, drop.deleted, self.driver.now())
+        logger.info(
+            "store dropped topic=%s partition=%s before=%d deleted=%s",
+            *(*key, drop.before, drop.deleted),
+        )
+        self.drivers[1].post(lambda _: self._reader.dropped(drop))
+
+    def _repaired(self, run: Run) -> None:
+        self._writer.repaired(run.topic, run.partition, run.first, run.next)
+
+    def _trimmed(self, keys: list[tuple[str, str]]) -> None:
+        for key in keys:
+            self._tell_reader(*key)
+
+    def _tell_reader(self, topic: str, partition: str) -> None:
+        extent = self._log.extent(topic, partition)
+        if extent is not None:
+            self._reader.stored(extent)
+
+    def _perform(self, actions: list[Action]) -> None:
         if self._stopped:
             self.driver.perform(actions)  # the loop has ended; its sockets are still open
         else:
@@ -221,9 +209,14 @@ class Store(Life):
                 max_bytes=self.config.slice_bytes,
             )
         except Damaged as error:
-            logger.error("store has damaged records: %s", error)
+            reader.limited.warn(f"damage {error}", f"store will ask other stores: {error}")
+            self.driver.post(lambda now: self._writer.damaged(*_place(error), now))
         except Closed:
             return
         except StoreError as error:
             reader.limited.warn("read", f"store cannot read: {error}")
         reader.post(lambda now: self._reader.read_done(action, run, now))
+
+
+def _place(error: Damaged) -> tuple[str, str, int, int]:
+    return error.topic, error.partition, error.first, error.last

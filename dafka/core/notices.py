@@ -1,0 +1,35 @@
+"""The sentences that tell an operator what happened to a partition."""
+
+from __future__ import annotations
+
+from dafka.core.actions import Warn
+
+Key = tuple[str, str]
+"""Topic and partition."""
+
+
+def hopeless(key: Key, missing: int) -> Warn:
+    """Nobody who is there can be believed about a record."""
+    text = (
+        f"topic {key[0]} partition {key[1]}: offset {missing} was missed, and its "
+        "producer (a C one) cannot resend it reliably: waiting for a store that has it"
+    )
+    return Warn(f"gap {key[0]} {key[1]}", text)
+
+
+def skipped(key: Key, first: int, end: int) -> Warn:
+    """A store goes on behind records that have expired everywhere."""
+    text = (
+        f"topic {key[0]} partition {key[1]}: the records from offset {first} to {end - 1} are "
+        f"kept nowhere any more: going on at {end}, without what came before"
+    )
+    return Warn(f"skipped {key[0]} {key[1]}", text)
+
+
+def too_large(key: Key, offset: int, limit: int) -> Warn:
+    """A record cannot be stored, and nothing behind it."""
+    text = (
+        f"topic {key[0]} partition {key[1]}: a record at or after offset {offset} is larger than "
+        f"{limit} bytes and cannot be stored"
+    )
+    return Warn(f"large {key[0]} {key[1]}", text)

@@ -1,0 +1,71 @@
+"""Looks after a log between commits: drops what has expired, merges small values, frees space.
+
+Plain blocking code, to be called in a thread by whoever also appends. What is to go,
+`dafka.core.retention` decides.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+from dafka.core.extent import Extent
+from dafka.core.retention import Held, overdue
+from dafka.io.log import Log
+from dafka.retention import Retention, rule_for
+
+
+class Keeper:
+    """Upkeep of one log, in steps of bounded size. `clock` returns seconds since 1970."""
+
+    def __init__(
+        self, log: Log, rules: Sequence[Retention], clock: Callable[[], float] = time.time
+    ) -> None:
+        self._log = log
+        self._rules = rules
+        self._clock = clock
+
+    def step(self) -> tuple[list[tuple[str, str]], bool]:
+        """Do the most urgent bit: the partitions that have lost records, and whether more is due.
+
+        Raises `StoreError` if the disk does not let us.
+        """
+        trimmed = self._drop() if self._rules else []
+        if trimmed:
+            return trimmed, True
+        return [], self._log.merge() or self._log.vacuum()
+
+    def _drop(self) -> list[tuple[str, str]]:
+        """Drop the oldest value of every partition where it is overdue."""
+        trimmed: list[tuple[str, str]] = []
+        for topic, extents in self._by_topic().items():
+            rule = rule_for(self._rules, topic)
+            if rule is None:
+                continue
+            for held in overdue(rule, self._held(extents), self._clock()):
+                self._log.drop(topic, held.partition, held.oldest_last + 1)
+                trimmed.append((topic, held.partition))
+        return trimmed
+
+    def _by_topic(self) -> dict[str, list[Extent]]:
+        topics: dict[str, list[Extent]] = {}
+        for extent in self._log.partitions():
+            if extent.records:
+                topics.setdefault(extent.topic, []).append(extent)
+        return topics
+
+    def _held(self, extents: Iterable[Extent]) -> list[Held]:
+        found = [(one, self._log.oldest(one.topic, one.partition)) for one in extents]
+        return [
+            Held(
+                one.partition,
+                one.records,
+                one.bytes,
+                oldest.last,
+                oldest.last + 1 - one.earliest,
+                oldest.bytes,
+                oldest.arrived,
+            )
+            for one, oldest in found
+            if oldest is not None
+        ]
