@@ -210,13 +210,10 @@ class Store(Life):
             )
         except Damaged as error:
             reader.limited.warn(f"damage {error}", f"store will ask other stores: {error}")
-            self.driver.post(lambda now: self._writer.damaged(*_place(error), now))
+            place = (error.topic, error.partition, error.first, error.last)
+            self.driver.post(lambda now: self._writer.damaged(*place, now))
         except Closed:
             return
         except StoreError as error:
             reader.limited.warn("read", f"store cannot read: {error}")
         reader.post(lambda now: self._reader.read_done(action, run, now))
-
-
-def _place(error: Damaged) -> tuple[str, str, int, int]:
-    return error.topic, error.partition, error.first, error.last

@@ -28,8 +28,9 @@ from support.machines import (
 )
 
 from dafka.config import ConsumerConfig, ProducerConfig, StoreConfig
-from dafka.core.actions import Action, Append, Deliver, Read, Send, SendDirect
+from dafka.core.actions import Action, Append, Deliver, Drop, Read, Send, SendDirect
 from dafka.core.consumer import Consumer
+from dafka.core.extent import Extent
 from dafka.core.producer import Producer
 from dafka.core.run import Arrival, Origin, Run
 from dafka.core.sources import REFERENCE_EXACT
@@ -237,33 +238,49 @@ class WriterShell(Shell):
             WRITER, READER, StoreConfig(buffer_bytes=BUFFER), store=WRITER, direct=DIRECT
         )
         self.log: dict[tuple[str, str], int] = defaultdict(int, {(TOPIC, PRODUCER): 3})
-        self.accepted: list[Run] = []
-        self.perform(self.machine.start([(TOPIC, PRODUCER, 3)], self.now))
+        self.accepted: list[Append | Drop] = []
+        self.perform(self.machine.start([Extent(TOPIC, PRODUCER, 0, 3)], self.now))
 
     def look(self, actions: list[Action]) -> None:
         offsets(only(actions, Append))
-        for append in only(actions, Append):
-            assert append.run.first == self._end((append.run.topic, append.run.partition))
-            assert append.run.contents
-            self.accepted.append(append.run)
+        for change in actions:
+            if isinstance(change, Append):
+                assert change.run.first == self._end((change.run.topic, change.run.partition))
+                assert change.run.contents
+            if isinstance(change, Append | Drop):
+                self.accepted.append(change)
         for ack in sent(actions, Ack):
             assert ack.sequence + 1 == self.log[(ack.subject, ack.topic)]
 
     def _end(self, key: tuple[str, str]) -> int:
-        ends = [part.next for part in self.accepted if (part.topic, part.partition) == key]
-        return max(ends, default=self.log[key])
+        end = self.log[key]
+        for change in self.accepted:
+            if isinstance(change, Drop):
+                end = max(end, change.before) if key == (change.topic, change.partition) else end
+            elif key == (change.run.topic, change.run.partition):
+                end = change.run.next
+        return end
 
     def commit(self) -> None:
-        if self.accepted:
-            part = self.accepted.pop(0)
-            self.log[(part.topic, part.partition)] = part.next
-            done = (part.topic, part.partition, part.next, part.cost, self.now)
-            self.perform(self.machine.committed(*done))
+        if not self.accepted:
+            return
+        change = self.accepted.pop(0)
+        if isinstance(change, Drop):
+            key = (change.topic, change.partition)
+            self.log[key] = max(self.log[key], change.before)
+            self.machine.dropped(*key, change.before, change.deleted, self.now)
+            return
+        part = change.run
+        self.log[(part.topic, part.partition)] = part.next
+        done = (part.topic, part.partition, part.next, part.cost, self.now)
+        self.perform(self.machine.committed(*done))
 
     def check(self) -> None:
         backlog = self.machine._backlog
         assert 0 <= backlog._held <= BUFFER
-        assert self.machine._pending == sum(part.cost for part in self.accepted)
+        assert self.machine._pending == sum(
+            change.run.cost for change in self.accepted if isinstance(change, Append)
+        )
 
 
 @given(_lives(_step("commit")))
@@ -278,7 +295,7 @@ class ReaderShell(Shell):
         self.machine = StoreReader(READER, WRITER, DIRECT, store=READER)
         self.end = 10
         self.reads: list[Read] = []
-        self.perform(self.machine.start([(TOPIC, PRODUCER, 2, self.end)], self.now))
+        self.perform(self.machine.start([Extent(TOPIC, PRODUCER, 2, self.end)], self.now))
 
     def look(self, actions: list[Action]) -> None:
         offsets(only(actions, SendDirect))
@@ -291,7 +308,7 @@ class ReaderShell(Shell):
 
     def grow(self, number: int) -> None:
         self.end += number
-        self.machine.stored(TOPIC, PRODUCER, 2, self.end)
+        self.machine.stored(Extent(TOPIC, PRODUCER, 2, self.end))
 
     def read(self, most: int) -> None:
         """Finish one read: whole, in part, or (0) without a record."""

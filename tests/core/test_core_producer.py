@@ -28,6 +28,7 @@ from support.machines import (
 
 from dafka.config import ProducerConfig, StoreConfig
 from dafka.core.actions import SendDirect, SendRun, Subscribe
+from dafka.core.extent import Extent
 from dafka.core.producer import PARK_S, SLICE_RECORDS, Producer
 from dafka.core.run import RECORD_COST
 from dafka.core.store_reader import StoreReader
@@ -184,7 +185,7 @@ def test_one_store_that_acknowledges_and_tells_its_head_counts_once() -> None:
     writer.receive(live(0, 1), 0.1)
     for ack in sent(writer.committed(TOPIC, PRODUCER, 1, run(0, 1).cost, 0.2), Ack):
         producer.receive(ack, 0.3)
-    reader.stored(TOPIC, PRODUCER, 0, 1)
+    reader.stored(Extent(TOPIC, PRODUCER, 0, 1))
     for head in sent(reader.receive(GetHeads(TOPIC, PRODUCER), 2.0), DirectHead):
         producer.receive(head, 2.1)
     assert producer.acked == 0

@@ -22,16 +22,19 @@ from support.machines import (
     sent,
 )
 
-from dafka.core.actions import Action, Read, SendDirect, Subscribe
+from dafka.core.actions import Action, Drop, Read, Send, SendDirect, Subscribe
+from dafka.core.extent import Extent
 from dafka.core.store_reader import PARK_S, SLICE_RECORDS, StoreReader
 from protocol import (
     ConsumerHello,
+    DeleteTopic,
     DirectHead,
     DirectRecord,
     Fetch,
     GetHeads,
     Head,
     StoreHello,
+    TopicDeleted,
     subscription,
 )
 
@@ -40,7 +43,7 @@ NAME = "0" * 30 + "50"
 
 def _reader(end: int = 10, earliest: int = 0) -> StoreReader:
     reader = StoreReader(READER, WRITER, DIRECT, store=NAME)
-    reader.start([(TOPIC, PRODUCER, earliest, end)], 0.0)
+    reader.start([Extent(TOPIC, PRODUCER, earliest, end, 1000)], 0.0)
     return reader
 
 
@@ -77,7 +80,7 @@ def _serve(
 def test_reader_subscribes_to_requests() -> None:
     actions = StoreReader(READER, WRITER, DIRECT, store=NAME).start([], 0.0)
     hello = subscription(ConsumerHello, READER)
-    prefixes = [subscription(Fetch), subscription(GetHeads), hello]
+    prefixes = [*map(subscription, (Fetch, GetHeads, DeleteTopic)), hello]
     assert actions == [Subscribe(prefix) for prefix in prefixes]
 
 
@@ -86,18 +89,18 @@ def test_reader_subscribes_to_requests() -> None:
 
 def test_heads_of_a_topic_are_told_by_its_exact_name() -> None:
     reader = _reader()
-    reader.stored("flights2", PRODUCER, 0, 3)
-    reader.stored(TOPIC, OTHER_PRODUCER, 2, 7)
+    reader.stored(Extent("flights2", PRODUCER, 0, 3))
+    reader.stored(Extent(TOPIC, OTHER_PRODUCER, 2, 7))
     assert sent(reader.receive(GetHeads(TOPIC, CONSUMER), 0.1), DirectHead) == [
-        DirectHead(CONSUMER, PRODUCER, TOPIC, 9, 0, NAME),
-        DirectHead(CONSUMER, OTHER_PRODUCER, TOPIC, 6, 2, NAME),
+        DirectHead(CONSUMER, PRODUCER, TOPIC, 9, 0, NAME, 1000),
+        DirectHead(CONSUMER, OTHER_PRODUCER, TOPIC, 6, 2, NAME, 0),
     ]
     assert reader.stats.heads == 2
 
 
 def test_heads_of_an_empty_topic_are_those_of_everything() -> None:
     reader = _reader()
-    reader.stored("another", OTHER_PRODUCER, 0, 3)
+    reader.stored(Extent("another", OTHER_PRODUCER, 0, 3))
     found = sent(reader.receive(GetHeads("", CONSUMER), 0.1), DirectHead)
     assert [(head.subject, head.sequence) for head in found] == [(TOPIC, 9), ("another", 2)]
 
@@ -107,9 +110,65 @@ def test_unknown_topic_has_no_heads() -> None:
     assert _reader().receive(GetHeads("flights2", CONSUMER), 0.1) == []
 
 
-def test_partition_without_a_record_has_no_head() -> None:
+def test_partition_that_never_had_a_record_has_no_head() -> None:
     assert _reader(end=0).receive(GetHeads(TOPIC, CONSUMER), 0.1) == []
-    assert _reader(end=5, earliest=5).receive(GetHeads("", CONSUMER), 0.1) == []
+
+
+def test_partition_whose_records_have_all_gone_says_so() -> None:
+    (head,) = sent(_reader(end=5, earliest=5).receive(GetHeads("", CONSUMER), 0.1), DirectHead)
+    assert (head.sequence, head.earliest) == (4, 5)
+
+
+def test_request_below_the_earliest_is_answered_with_what_is_the_earliest() -> None:
+    reader = _reader(earliest=2)
+    actions = reader.receive(_fetch(1, 5), 0.1)
+    assert actions == [Send(DirectHead(CONSUMER, PRODUCER, TOPIC, 9, 2, NAME, 1000))]
+
+
+# Deleting a topic
+
+
+def _delete(reader: StoreReader, requester: str = CONSUMER) -> list[Action]:
+    return reader.receive(DeleteTopic(TOPIC, requester), 0.1)
+
+
+def test_a_topic_is_deleted_partition_by_partition_and_then_it_is_told() -> None:
+    reader = _reader(earliest=2)
+    reader.stored(Extent(TOPIC, OTHER_PRODUCER, 0, 3))
+    reader.stored(Extent("flights2", PRODUCER, 0, 3))
+    drops = only(_delete(reader), Drop)
+    assert drops == [
+        Drop(TOPIC, PRODUCER, 10, deleted=True),
+        Drop(TOPIC, OTHER_PRODUCER, 3, deleted=True),
+    ]
+    assert _delete(reader, WRITER) == []  # it joins the deletion that is under way
+    assert reader.dropped(drops[0]) == []
+    assert sent(reader.dropped(drops[1]), TopicDeleted) == [
+        TopicDeleted(CONSUMER, READER, TOPIC, 8 + 3),
+        TopicDeleted(WRITER, READER, TOPIC, 8 + 3),
+    ]
+
+
+def test_a_topic_that_is_not_there_or_deleted_before_is_told_at_once() -> None:
+    reader = _reader()
+    reader.stored(Extent(TOPIC, PRODUCER, 10, 10, deleted=10))
+    assert _delete(reader) == [Send(TopicDeleted(CONSUMER, READER, TOPIC, 0))]
+    assert reader.receive(DeleteTopic("other", CONSUMER), 0.2) == [
+        Send(TopicDeleted(CONSUMER, READER, "other", 0))
+    ]
+
+
+def test_records_that_came_after_a_deletion_can_be_deleted_again() -> None:
+    reader = _reader()
+    reader.stored(Extent(TOPIC, PRODUCER, 10, 12, deleted=10))
+    (drop,) = only(_delete(reader), Drop)
+    assert drop.before == 12
+    assert sent(reader.dropped(drop), TopicDeleted) == [TopicDeleted(CONSUMER, READER, TOPIC, 2)]
+
+
+def test_a_deletion_that_others_have_asked_for_is_told_to_nobody() -> None:
+    assert _reader().dropped(Drop(TOPIC, PRODUCER, 10, deleted=True)) == []
+    assert _reader().dropped(Drop(TOPIC, PRODUCER, 10)) == []
 
 
 def test_hello_of_a_consumer_is_answered_with_heads_of_its_topics_each_once() -> None:
@@ -161,12 +220,11 @@ def test_request_is_answered_with_exactly_the_records_asked_for(end: int) -> Non
         _fetch(10, 1),
         _fetch(2**64 - 1, 2**32 - 1),
         _fetch(3, 0),
-        _fetch(1, 5),
         _fetch(3, 5, topic="flight"),
         _fetch(3, 5, topic="flights2"),
         _fetch(3, 5, partition=OTHER_PRODUCER),
     ],
-    ids=["head + 1", "last of all", "none", "below the earliest", "shorter", "longer", "unknown"],
+    ids=["head + 1", "last of all", "none", "shorter", "longer", "unknown"],
 )
 def test_request_for_what_is_not_stored_is_met_with_silence(fetch: Fetch) -> None:
     assert _reader(earliest=2).receive(fetch, 0.1) == []
@@ -176,7 +234,9 @@ def test_requester_that_asked_for_less_than_there_is_is_told_so() -> None:
     """A C consumer asks for blocks, and waits for a HEAD that a dead producer never sends."""
     reader = _reader(100_002)
     actions = _serve(reader, reader.receive(_fetch(0, 100_000), 0.1), 100_002)
-    assert sent(actions, DirectHead) == [DirectHead(CONSUMER, PRODUCER, TOPIC, 100_001, 0, NAME)]
+    assert sent(actions, DirectHead) == [
+        DirectHead(CONSUMER, PRODUCER, TOPIC, 100_001, 0, NAME, 1000)
+    ]
     assert isinstance(actions[-2], SendDirect)
     actions = _serve(reader, reader.receive(_fetch(100_000, 100_000), 0.2), 100_002)
     assert offsets(actions) == [100_000, 100_001]

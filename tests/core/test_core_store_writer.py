@@ -29,6 +29,7 @@ import dafka.core.store_writer as module
 from dafka.config import StoreConfig
 from dafka.core.actions import Append, ConnectStore, DisconnectStore, Subscribe, Warn
 from dafka.core.backlog import MAX_ASKING
+from dafka.core.extent import Extent
 from dafka.core.run import Arrival, Origin, Run
 from dafka.core.sources import REFERENCE_EXACT
 from dafka.core.store_writer import StoreWriter
@@ -49,7 +50,7 @@ NAME = "0" * 30 + "50"
 ALL_HEADS = GetHeads("", WRITER)
 
 
-def _writer(log: Iterable[tuple[str, str, int]] = (), **settings: Any) -> StoreWriter:
+def _writer(log: Iterable[Extent] = (), **settings: Any) -> StoreWriter:
     writer = StoreWriter(WRITER, READER, StoreConfig(**settings), store=NAME, direct=DIRECT)
     writer.start(log, 0.0)
     return writer
@@ -103,12 +104,12 @@ def test_partitions_are_kept_apart_by_topic_and_producer() -> None:
 
 
 def test_store_goes_on_where_its_log_ends() -> None:
-    writer = _writer([(TOPIC, PRODUCER, 5)])
+    writer = _writer([Extent(TOPIC, PRODUCER, 0, 5)])
     assert offsets(writer.receive(live(3, 7), 0.1)) == [5, 6]
 
 
 def test_duplicate_of_durable_records_is_acknowledged_again_and_not_written() -> None:
-    writer = _writer([(TOPIC, PRODUCER, 5)])
+    writer = _writer([Extent(TOPIC, PRODUCER, 0, 5)])
     actions = writer.receive(live(2, 4), 0.1)
     assert actions == writer.receive(stored(0, 5), 0.1)
     assert [ack.sequence for ack in sent(actions, Ack)] == [4]
@@ -124,7 +125,7 @@ def test_duplicate_of_records_on_their_way_to_disk_is_not_acknowledged() -> None
 
 
 def test_head_of_a_producer_that_lost_an_acknowledgement_brings_it_again() -> None:
-    writer = _writer([(TOPIC, PRODUCER, 5)])
+    writer = _writer([Extent(TOPIC, PRODUCER, 0, 5)])
     assert [ack.sequence for ack in sent(writer.receive(_head(4, acked=3), 0.1), Ack)] == [4]
     assert sent(writer.receive(_head(4, acked=5), 0.1), Ack) == []
 
@@ -138,7 +139,7 @@ def test_head_brings_no_acknowledgement_of_what_is_not_durable() -> None:
 
 
 def test_every_head_of_a_c_producer_brings_an_acknowledgement_of_its_last_record() -> None:
-    writer = _writer([(TOPIC, PRODUCER, 5)])
+    writer = _writer([Extent(TOPIC, PRODUCER, 0, 5)])
     assert [ack.sequence for ack in sent(writer.receive(_head(4, None), 0.1), Ack)] == [4]
     assert sent(writer.receive(_head(5, None), 0.2), Ack) == []
 
@@ -164,7 +165,7 @@ def test_unknown_partition_is_asked_for_from_0(arrival: Arrival | Head) -> None:
 
 
 def test_head_beyond_what_has_come_is_asked_for() -> None:
-    writer = _writer([(TOPIC, PRODUCER, 5)])
+    writer = _writer([Extent(TOPIC, PRODUCER, 0, 5)])
     assert asked(writer.receive(_head(4), 0.1)) == []
     assert asked(writer.receive(_head(9), 0.2)) == [(5, 10)]
 
@@ -256,7 +257,7 @@ def test_c_producer_is_asked_from_0_as_it_is_silent_after_any_acknowledgement() 
 
 
 def test_c_producer_is_not_believed_once_it_was_asked_for_anything_but_0() -> None:
-    writer = _writer([(TOPIC, PRODUCER, 300)])
+    writer = _writer([Extent(TOPIC, PRODUCER, 0, 300)])
     assert asked(writer.receive(_head(309, None), 0.1)) == [(300, 310)]
     assert writer.receive(direct(300, 310), 0.2) == []
     assert writer.stats.refused == 1
@@ -277,7 +278,7 @@ def test_exact_producer_is_asked_anew_at_once_for_all_it_has() -> None:
 
 
 def test_answers_of_a_store_are_believed() -> None:
-    writer = _writer([(TOPIC, PRODUCER, 3)])
+    writer = _writer([Extent(TOPIC, PRODUCER, 0, 3)])
     _prove(writer)
     (fetch,) = sent(writer.receive(_head(999, None), 0.1), Fetch)
     assert (fetch.address, fetch.sequence, fetch.count) == (DIRECT, 3, 997)
@@ -285,7 +286,7 @@ def test_answers_of_a_store_are_believed() -> None:
 
 
 def test_gap_that_nobody_can_be_believed_about_is_told_to_the_operator() -> None:
-    writer = _writer([(TOPIC, PRODUCER, 3)])
+    writer = _writer([Extent(TOPIC, PRODUCER, 0, 3)])
     writer.receive(_head(9, None), 0.0)
     warnings: list[Warn] = []
     while not warnings:
@@ -386,7 +387,7 @@ def test_store_that_proves_nothing_is_asked_for_its_heads_all_the_same() -> None
 
 
 def test_what_another_store_has_is_fetched_from_it_also_when_the_producer_is_dead() -> None:
-    writer = _writer([(TOPIC, PRODUCER, 5)])
+    writer = _writer([Extent(TOPIC, PRODUCER, 0, 5)])
     _prove(writer)
     head = DirectHead(WRITER, PRODUCER, TOPIC, 999, 0, OTHER_READER)
     actions = writer.receive(head, 0.1)

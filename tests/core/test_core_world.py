@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from support.network import ConsumerNode, CStoreNode, Faults, Key, ProducerNode, StoreNode, World
 
+from protocol import DeleteTopic
+
 LIVES = 70
 MOST_STORES = 4
 
@@ -309,6 +311,96 @@ def test_store_that_lost_its_disk_ends_like_the_others() -> None:
     stores[0].start()
     world.until(lambda: stores[0].disk == stores[1].disk == world.truth, 60)
     assert not producer.machine.unacknowledged
+
+
+def test_consumers_and_stores_go_on_behind_what_every_store_has_dropped() -> None:
+    world = World(14)
+    stores = [world.store(), world.store()]
+    producer = world.producer("metrics")
+    key = ("metrics", producer.address)
+    world.run(1)
+    producer.publish(300)
+    world.until(lambda: all(len(store.disk.get(key, ())) == 300 for store in stores), 30)
+    world.crash(producer)
+    for store, floor in zip(stores, (120, 100), strict=True):
+        store.trim(key, floor)
+    earliest = world.consumer("metrics", start="earliest")
+    resumed = world.consumer("metrics", start={producer.address: 40})
+    late = world.store()
+    world.until(lambda: [node.next.get(key) for node in (earliest, resumed)] == [300, 300], 30)
+    assert earliest.expired == []
+    assert resumed.expired == [(40, 100)]
+    world.until(lambda: len(late.disk.get(key, ())) == 300, 60)
+    assert late.floors[key] in (100, 120)
+    assert late.disk[key][120:] == world.truth[key][120:]
+    stores[0].crash()
+    stores[1].crash()
+    again = world.consumer("metrics", start="earliest")
+    world.until(lambda: again.next.get(key) == 300, 30)
+
+
+@pytest.mark.parametrize("seed", range(15, 25))
+def test_what_one_store_still_keeps_is_never_skipped(seed: int) -> None:
+    world = World(seed)
+    stores = [world.store(), world.store()]
+    producer = world.producer("metrics")
+    key = ("metrics", producer.address)
+    world.run(1)
+    producer.publish(300)
+    world.until(lambda: all(len(store.disk.get(key, ())) == 300 for store in stores), 30)
+    stores[seed % 2].trim(key, 200)
+    if seed % 3:
+        world.crash(producer)
+    consumer = world.consumer("metrics", start={producer.address: 40})
+    late = world.store()
+    world.until(lambda: consumer.next.get(key) == 300, 30)
+    world.until(lambda: late.disk.get(key) == world.truth[key], 60)
+    assert (consumer.expired, late.floors[key]) == ([], 0)
+
+
+def test_a_producer_of_a_topic_whose_records_have_all_gone_goes_on() -> None:
+    world = World(26)
+    store = world.store()
+    producer = world.producer("metrics")
+    key = ("metrics", producer.address)
+    world.run(1)
+    producer.publish(100)
+    world.until(lambda: not producer.machine.unacknowledged, 30)
+    store.trim(key, 100)
+    consumer = world.consumer("metrics", start="earliest")
+    world.run(5)
+    producer.publish(50)
+    world.until(lambda: not producer.machine.unacknowledged, 30)
+    world.until(lambda: consumer.next.get(key) == 150, 30)
+    assert consumer.expired == []
+
+
+def test_a_deleted_topic_stays_deleted_also_at_a_store_that_was_away() -> None:
+    world = World(27)
+    stores = [world.store(), world.store()]
+    producer, other = world.producer("metrics"), world.producer("other")
+    key, kept = ("metrics", producer.address), ("other", other.address)
+    world.run(1)
+    producer.publish(100)
+    other.publish(100)
+    full = {key: 100, kept: 100}
+    world.until(lambda: [_ends(store) for store in stores] == [full, full], 30)
+    stores[1].crash()
+    reader = stores[0].reader
+    reader.perform(reader.machine.receive(DeleteTopic("metrics", producer.address), world.now))
+    world.until(lambda: stores[0].floors[key] == 100, 10)
+    stores[1].start()
+    world.until(lambda: stores[1].deleted[key] == 100, 60)
+    producer.publish(10)
+    world.until(lambda: [store.extent(key).records for store in stores] == [10, 10], 60)
+    for store in stores:
+        assert store.extent(kept).records == 100
+    consumer = world.consumer("metrics", start="earliest")
+    world.until(lambda: consumer.next.get(key) == 110, 30)
+
+
+def _ends(store: StoreNode) -> dict[tuple[str, str], int]:
+    return {key: len(records) for key, records in store.disk.items()}
 
 
 def test_history_of_a_c_producer_is_copied_from_store_to_store() -> None:

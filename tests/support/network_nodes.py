@@ -11,11 +11,12 @@ from support.network_links import Connection, Frames, join
 from dafka.config import StoreConfig
 from dafka.core import actions as act
 from dafka.core.consumer import Consumer
+from dafka.core.extent import Extent
 from dafka.core.producer import Producer
 from dafka.core.run import Arrival, Origin, Run
 from dafka.core.store_reader import StoreReader
 from dafka.core.store_writer import StoreWriter
-from protocol import DirectRecord, Message, Record, StoreHello, build, record_prefix
+from protocol import DirectHead, DirectRecord, Message, Record, StoreHello, build, record_prefix
 from protocol import subscription as prefix_of
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ class Node:
         self.listeners: list[Connection] = []
         self.prefixes: dict[Origin, list[bytes]] = {Origin.LIVE: [], Origin.STORE: []}
         if direct is not None:
-            own = [prefix_of(DirectRecord, direct), prefix_of(StoreHello, self.address)]
-            self.prefixes[Origin.STORE] = own
+            own = [prefix_of(kind, direct) for kind in (DirectRecord, DirectHead)]
+            self.prefixes[Origin.STORE] = [*own, prefix_of(StoreHello, self.address)]
         self._inbox: deque[tuple[Arrival | Message, Origin]] = deque()
         world.nodes.append(self)
 
@@ -180,6 +181,8 @@ class ConsumerNode(Node):
         """What had been published when this consumer began."""
         self.next: dict[Key, int] = {}
         """The offset that has to be delivered next."""
+        self.expired: list[tuple[int, int]] = []
+        """The ranges that the user was told to be kept nowhere any more."""
         self._queue: deque[Run] = deque()
         self._patience = patience
 
@@ -202,6 +205,13 @@ class ConsumerNode(Node):
         self._queue.append(run)
         self.world.after(self.world.random.uniform(0, self._patience), self._take)
 
+    def _expire(self, action: act.Expire) -> None:
+        key = (action.topic, action.partition)
+        expected = self.next.setdefault(key, action.first)
+        self.world.check(action.first == expected, "expired where it stands", action)
+        self.next[key] = action.end
+        self.expired.append((action.first, action.end))
+
     def _take(self) -> None:
         if self._queue and self.alive:
             self.perform(self.machine.taken(self._queue.popleft(), self.world.now))
@@ -215,6 +225,9 @@ class StoreNode:
         self.world, self.config = world, config
         self.name = world.address()
         self.disk: dict[Key, list[bytes]] = {}
+        """Every record by its offset; what was dropped is an empty content below the floor."""
+        self.floors: dict[Key, int] = defaultdict(int)
+        self.deleted: dict[Key, int] = defaultdict(int)
         self.alive = False
         self._life = 0
 
@@ -222,17 +235,18 @@ class StoreNode:
         """Begin with what is on disk."""
         world, now = self.world, self.world.now
         self.alive, self._life = True, self._life + 1
-        self._accepted: list[Run] = []
-        self._committing: list[Run] = []
+        self._accepted: list[act.Append | act.Drop] = []
+        self._committing: list[act.Append | act.Drop] = []
         writer, reader, direct = world.address(), world.address(), world.address()
         names = {"store": self.name, "direct": direct}
         self.writer = Node(world, StoreWriter(writer, reader, self.config, **names), direct)
         self.reader = Node(world, StoreReader(reader, writer, direct, store=self.name))
-        self.writer._append = self._append  # type: ignore[attr-defined]
+        self.writer._append = self.writer._drop = self._change  # type: ignore[attr-defined]
+        self.reader._drop = self._change  # type: ignore[attr-defined]
         self.reader._read = self._read  # type: ignore[attr-defined]
-        ends = [(topic, name, len(records)) for (topic, name), records in self.disk.items()]
-        self.writer.perform(self.writer.machine.start(ends, now))
-        self.reader.perform(self.reader.machine.start([(t, n, 0, end) for t, n, end in ends], now))
+        extents = [self.extent(key) for key in self.disk]
+        self.writer.perform(self.writer.machine.start(extents, now))
+        self.reader.perform(self.reader.machine.start(extents, now))
         for node in (self.writer, self.reader):
             world.introduce(node)
 
@@ -246,11 +260,22 @@ class StoreNode:
 
     def wipe(self) -> None:
         """Lose the disk, and with it the name, as a store does whose directory was deleted."""
-        self.disk.clear()
+        for part in (self.disk, self.floors, self.deleted):
+            part.clear()
         self.name = self.world.address()
 
-    def _append(self, action: act.Append) -> None:
-        self._accepted.append(action.run)
+    def extent(self, key: Key) -> Extent:
+        """What is on disk of a partition."""
+        end = len(self.disk[key])
+        return Extent(*key, self.floors[key], end, deleted=self.deleted[key])
+
+    def trim(self, key: Key, before: int) -> None:
+        """Drop what has expired, as retention does."""
+        self._write([act.Drop(*key, min(before, len(self.disk[key])))])
+        self.reader.machine.stored(self.extent(key))
+
+    def _change(self, action: act.Append | act.Drop) -> None:
+        self._accepted.append(action)
         self._commit()
 
     def _commit(self) -> None:
@@ -264,24 +289,42 @@ class StoreNode:
             return
         batch, self._committing = self._committing, []
         self._write(batch)
-        costs: dict[Key, int] = defaultdict(int)
-        for run in batch:
-            costs[(run.topic, run.partition)] += run.cost
-        for key, cost in costs.items():
-            end = len(self.disk[key])
-            self.reader.machine.stored(*key, 0, end)
-            self.writer.perform(self.writer.machine.committed(*key, end, cost, self.world.now))
+        now = self.world.now
+        for change in batch:
+            if isinstance(change, act.Drop):
+                key = (change.topic, change.partition)
+                self.reader.machine.stored(self.extent(key))
+                self.writer.machine.dropped(*key, change.before, change.deleted, now)
+                self.reader.perform(self.reader.machine.dropped(change))
+                continue
+            run = change.run
+            key = (run.topic, run.partition)
+            self.reader.machine.stored(self.extent(key))
+            self.writer.perform(self.writer.machine.committed(*key, run.next, run.cost, now))
         self.writer.read()
         self._commit()
 
-    def _write(self, batch: list[Run]) -> None:
-        for run in batch:
+    def _write(self, batch: list[act.Append | act.Drop]) -> None:
+        for change in batch:
+            if isinstance(change, act.Drop):
+                self._forget(change)
+                continue
+            run = change.run
             key = (run.topic, run.partition)
             records = self.disk.setdefault(key, [])
             self.world.check(run.first == len(records), "no gap on disk", run)
             truth = self.world.truth[key][run.first : run.next]
             self.world.check(run.contents == truth, "right contents on disk", run)
             records += run.contents
+
+    def _forget(self, drop: act.Drop) -> None:
+        key = (drop.topic, drop.partition)
+        records = self.disk.setdefault(key, [])
+        records += [b""] * (drop.before - len(records))
+        records[: drop.before] = [b""] * drop.before
+        self.floors[key] = max(self.floors[key], drop.before)
+        if drop.deleted:
+            self.deleted[key] = max(self.deleted[key], drop.before)
 
     def _read(self, action: act.Read) -> None:
         reader = self.reader
