@@ -26,6 +26,9 @@ COMMANDS = {
     "store": ("dafka.cli.store", "store", "Run a store, which keeps the records of all topics."),
     "produce": ("dafka.cli.produce", "produce", "Publish the lines of a file or of stdin."),
     "consume": ("dafka.cli.consume", "consume", "Print the records of a topic."),
+    "topics": ("dafka.cli.topics", "topics", "List the topics of a cluster, or delete one."),
+    "describe": ("dafka.cli.describe", "describe", "Show a topic's partitions, and what lags."),
+    "nodes": ("dafka.cli.list_nodes", "list_nodes", "List the nodes that are in a cluster."),
     "demo": ("dafka.cli.demo", "main", "Show the main job on real data, end to end."),
     "bench": ("dafka.cli.bench", "bench", "Measure this machine beside the raw socket ceiling."),
 }

@@ -163,6 +163,11 @@ class Warn:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Everybody has answered: what a tool asked for is known, or done."""
+
+
 Action = (
     Send
     | SendRun
@@ -182,5 +187,6 @@ Action = (
     | Drop
     | Repair
     | Read
+    | Settled
     | Warn
 )
