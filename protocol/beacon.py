@@ -6,6 +6,7 @@ Beacons and data messages never travel on the same socket.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from construct import StringError
 
@@ -16,8 +17,8 @@ from protocol.primitives import MAX_STRING_BYTES, MAX_TEXT_BYTES, decode_text, e
 BEACON_ID = b"B"
 WELCOME_ID = b"W"
 
-# node-beacon  = %s"B", address, host, port     [, role, version]
-# tower-beacon = %s"B", address, endpoint       [, role, version]
+# node-beacon  = %s"B", address, host, port     [, role, version [, age]]
+# tower-beacon = %s"B", address, endpoint       [, role, version [, age]]
 # welcome      = %s"W"
 #
 # address      = *OCTET
@@ -26,9 +27,12 @@ WELCOME_ID = b"W"
 # endpoint     = *OCTET "://" *OCTET
 # role         = *255OCTET                 ; extensions: they let towers and tools list nodes,
 # version      = *255OCTET                 ; an empty frame stands for "not told"
+# age          = 1*20DIGIT                 ; extension: milliseconds since the node's start, so
+#                                          ; that a consumer can tell new producers from old ones
 NODE_FIELDS = ("address", "host", "port")
 TOWER_FIELDS = ("address", "endpoint")
 EXTENSION_FIELDS = ("role", "version")
+MAX_AGE_DIGITS = 20
 
 _SCHEME = "://"
 
@@ -43,9 +47,9 @@ def parse_beacon(frames: Sequence[bytes]) -> NodeBeacon | TowerBeacon:
         missing = names[len(frames) - 1]
         reason = f"a beacon of {len(frames)} frames that has no port, nor an endpoint with '://'"
         raise RemoteProtocolError(reason, missing, frame=len(frames))
-    values = [_parse_text(frames[i], name, i) for i, name in enumerate(names, start=1)]
-    extensions = _parse_extensions(frames[1 + len(names) :])
-    return (TowerBeacon if is_tower else NodeBeacon)(*values, *extensions)
+    values: list[Any] = [_parse_text(frames[i], name, i) for i, name in enumerate(names, start=1)]
+    values += _parse_extensions(frames[1 + len(names) :])
+    return TowerBeacon(*values) if is_tower else NodeBeacon(*values)
 
 
 def _parse_text(frame: bytes, name: str, number: int) -> str:
@@ -55,13 +59,21 @@ def _parse_text(frame: bytes, name: str, number: int) -> str:
     return decode_text(frame)
 
 
-def _parse_extensions(surplus: Sequence[bytes]) -> list[str | None]:
-    if len(surplus) < len(EXTENSION_FIELDS):
-        return [None, None]
+def _parse_extensions(surplus: Sequence[bytes]) -> list[Any]:
+    texts = len(EXTENSION_FIELDS)
+    if len(surplus) < texts:
+        return []
     return [
-        decode_text(frame) if 0 < len(frame) <= MAX_STRING_BYTES else None
-        for frame in surplus[: len(EXTENSION_FIELDS)]
+        *(
+            decode_text(frame) if 0 < len(frame) <= MAX_STRING_BYTES else None
+            for frame in surplus[:texts]
+        ),
+        *(int(frame) if _is_age(frame) else None for frame in surplus[texts : texts + 1]),
     ]
+
+
+def _is_age(frame: bytes) -> bool:
+    return len(frame) <= MAX_AGE_DIGITS and frame.isdigit()
 
 
 def build_beacon(message: Beacon) -> list[bytes]:
@@ -75,10 +87,19 @@ def build_beacon(message: Beacon) -> list[bytes]:
     if (_SCHEME.encode() in frames[2]) is not is_tower:
         reason = f"a tower's endpoint contains {_SCHEME!r}, a node's host does not"
         raise LocalProtocolError(reason, "endpoint" if is_tower else "host", frame=2)
-    if message.role is not None or message.version is not None:
+    told = (message.role, message.version, message.age_ms)
+    if any(value is not None for value in told):
         for name in EXTENSION_FIELDS:
             frames.append(_build_extension(getattr(message, name), name, len(frames)))
+    if message.age_ms is not None:
+        frames.append(_build_age(message.age_ms, len(frames)))
     return frames
+
+
+def _build_age(value: int, number: int) -> bytes:
+    if not isinstance(value, int) or not 0 <= value < 10**MAX_AGE_DIGITS:
+        raise LocalProtocolError(f"{value!r} is no number of milliseconds", "age_ms", frame=number)
+    return b"%d" % value
 
 
 def _build_extension(value: str | None, name: str, number: int) -> bytes:

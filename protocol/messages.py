@@ -184,6 +184,7 @@ class NodeBeacon(_Readable):
     port: str
     role: str | None = None
     version: str | None = None
+    age_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -194,6 +195,7 @@ class TowerBeacon(_Readable):
     endpoint: str
     role: str | None = None
     version: str | None = None
+    age_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -88,9 +88,10 @@ def _beacons() -> st.SearchStrategy[Message]:
     host = _texts().filter(lambda text: "://" not in text)
     endpoint = st.builds("{}://{}".format, _texts(max_size=20), _texts())
     ports = st.integers(0, 65535).map(str) | _texts()
+    ages = st.none() | st.integers(0, 10**20 - 1)
     return st.one_of(
-        st.builds(NodeBeacon, _anyone(), host, ports, extension, extension),
-        st.builds(TowerBeacon, _anyone(), endpoint, extension, extension),
+        st.builds(NodeBeacon, _anyone(), host, ports, extension, extension, ages),
+        st.builds(TowerBeacon, _anyone(), endpoint, extension, extension, ages),
         st.builds(Welcome),
     )
 

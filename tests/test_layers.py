@@ -89,7 +89,7 @@ RULES = [
             *("protocol", "dafka.core", "dafka.errors"),
             *("dafka.config", "dafka.names", "dafka.retention"),
         ),
-        "dafka.core imports only protocol, dafka.{errors,config,names,retention}, itself and Python",
+        "dafka.core imports only protocol, itself, Python, dafka.{errors,config,names,retention}",
     ),
     Rule(
         r"dafka\.core(\..*)?",

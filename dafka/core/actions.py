@@ -52,10 +52,11 @@ class Unsubscribe:
 
 @dataclass(frozen=True, slots=True)
 class Connect:
-    """Listen to a peer that has been introduced."""
+    """Listen to a peer that has been introduced; `born` is when it started, if it said so."""
 
     address: str
     endpoint: str
+    born: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ one more at once for each endpoint seen for the first time. Peers are known by e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from dafka.core.actions import Action, Connect, Disconnect, ReachTowers, SendBeacon, Warn
@@ -46,13 +46,14 @@ class Beacon:
         self._next_check: float | None = None
         self._heard = 0.0
         self._echoed = 0.0
+        self._started = 0.0
         self._next_reach = 0.0
         self.peers: dict[str, Peer] = {}
 
     def start(self, now: float) -> list[Action]:
         """Wait for a tower's welcome: whoever hears of us answers once, and we must hear that."""
         self._next_check = now + self._interval
-        self._heard = self._echoed = now
+        self._heard = self._echoed = self._started = now
         return []
 
     @property
@@ -94,7 +95,8 @@ class Beacon:
         self.peers[message.endpoint] = Peer(
             message.address, message.endpoint, now, message.role, message.version
         )
-        return [Connect(message.address, message.endpoint), *self._beacon(now)]
+        born = None if message.age_ms is None else now - message.age_ms / 1000
+        return [Connect(message.address, message.endpoint, born), *self._beacon(now)]
 
     def tick(self, now: float) -> list[Action]:
         """Send the regular beacon, and drop peers that have been silent for too long.
@@ -129,4 +131,4 @@ class Beacon:
 
     def _beacon(self, now: float) -> list[Action]:
         self._next_beacon = now + self._interval
-        return [SendBeacon(self._own)]
+        return [SendBeacon(replace(self._own, age_ms=int((now - self._started) * 1000)))]

@@ -135,9 +135,16 @@ class Consumer(Role):
 
     # Events
 
-    def peer_found(self, address: str, endpoint: str, now: float) -> list[Action]:
+    def welcomed(self, now: float) -> list[Action]:
+        """A tower welcomed us: whoever is there already will be introduced soon."""
+        self._sources.contact = now
+        return []
+
+    def peer_found(
+        self, address: str, endpoint: str, now: float, born: float | None = None
+    ) -> list[Action]:
         """A node was introduced."""
-        return self._sources.peer_found(address, endpoint, now)
+        return self._sources.peer_found(address, endpoint, now, born)
 
     def peer_lost(self, address: str, endpoint: str, now: float) -> list[Action]:
         """A node fell silent. A producer's last records may have reached only the stores."""

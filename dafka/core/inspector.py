@@ -99,7 +99,9 @@ class Inspector(Role):
 
     # Events
 
-    def peer_found(self, address: str, endpoint: str, now: float) -> list[Action]:
+    def peer_found(
+        self, address: str, endpoint: str, now: float, born: float | None = None
+    ) -> list[Action]:
         """A node was introduced."""
         self._peers.setdefault(address, {})[endpoint] = now
         return []

@@ -22,8 +22,14 @@ class Role:
     full = False
     """True while reading has to pause."""
 
-    def peer_found(self, address: str, endpoint: str, now: float) -> list[Action]:
-        """A node was introduced."""
+    def welcomed(self, now: float) -> list[Action]:
+        """A tower welcomed us: within a beacon interval it introduces whoever is there."""
+        return []
+
+    def peer_found(
+        self, address: str, endpoint: str, now: float, born: float | None = None
+    ) -> list[Action]:
+        """A node was introduced; it started at `born`, if it said so."""
         return []
 
     def peer_lost(self, address: str, endpoint: str, now: float) -> list[Action]:

@@ -8,6 +8,7 @@ answers are exact (our extension of HEAD), or within the bounds where the refere
 
 from __future__ import annotations
 
+from typing import NamedTuple
 from zlib import crc32
 
 from dafka.core.actions import Action, ConnectStore, DisconnectStore
@@ -23,28 +24,36 @@ REFERENCE_EXACT = 256
 """A C producer's answers are right below this offset, while nothing has been acknowledged."""
 
 
+class Introduced(NamedTuple):
+    """When a node was introduced to us, and when it started, if it said so."""
+
+    at: float
+    born: float | None
+
+
 class Sources:
     """The stores a node can ask. A store is `ready` once its direct answers can reach us."""
 
     def __init__(self) -> None:
-        self._endpoints: dict[str, dict[str, float]] = {}
+        self._endpoints: dict[str, dict[str, Introduced]] = {}
         self._connected: dict[str, str] = {}
         self._patience: dict[str, float] = {}
         self._shown: set[str] = set()
         self.ready: list[str] = []
         self.contact: float | None = None
-        """When the first of the nodes that are there was introduced."""
+        """When a tower welcomed us last."""
 
-    def peer_found(self, address: str, endpoint: str, now: float) -> list[Action]:
+    def peer_found(
+        self, address: str, endpoint: str, now: float, born: float | None = None
+    ) -> list[Action]:
         """A node was introduced; it may have shown before that it is a store."""
-        if self.contact is None:
-            self.contact = now
-        self._endpoints.setdefault(address, {})[endpoint] = now
+        self._endpoints.setdefault(address, {})[endpoint] = Introduced(now, born)
         return self.store_found(address, now) if address in self._shown else []
 
-    def first_seen(self, address: str) -> float | None:
+    def introduced(self, address: str) -> Introduced | None:
         """When a node was introduced, if it still is there."""
-        return min(self._endpoints.get(address, {}).values(), default=None)
+        found = self._endpoints.get(address, {}).values()
+        return min(found, key=lambda one: one.at, default=None)
 
     def peer_lost(self, address: str, endpoint: str, now: float) -> list[Action]:
         """A node fell silent, at one of its endpoints if it has several."""
@@ -53,8 +62,6 @@ class Sources:
         if not endpoints:
             self._endpoints.pop(address, None)
             self._shown.discard(address)
-        if not self._endpoints:
-            self.contact = None
         if self._connected.get(address) != endpoint:
             return []
         del self._connected[address]

@@ -7,7 +7,7 @@ from dafka.core.sources import Sources
 from protocol import Head
 
 NEWCOMER_S = 1.0
-"""A producer introduced this long after we subscribed, and after anybody was introduced to us,
+"""A producer introduced this long after we subscribed, and after a tower welcomed us,
 was not there before: every node shows itself within one beacon interval (shared/wire,
 "Discovery")."""
 
@@ -35,7 +35,9 @@ def is_newcomer(
     """
     if head is not None and head.age_ms is not None:
         return now - head.age_ms / 1000 >= subscribed
-    seen, contact = sources.first_seen(partition), sources.contact
-    if seen is None or contact is None:
+    introduced, contact = sources.introduced(partition), sources.contact
+    if introduced is None or contact is None:
         return False
-    return seen >= max(subscribed, contact) + NEWCOMER_S
+    if introduced.born is not None:
+        return introduced.born >= subscribed
+    return introduced.at >= max(subscribed, contact) + NEWCOMER_S

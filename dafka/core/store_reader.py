@@ -85,7 +85,9 @@ class StoreReader(Role):
 
     # Events
 
-    def peer_found(self, address: str, endpoint: str, now: float) -> list[Action]:
+    def peer_found(
+        self, address: str, endpoint: str, now: float, born: float | None = None
+    ) -> list[Action]:
         """A node was introduced."""
         self._peers[address] += 1
         return []

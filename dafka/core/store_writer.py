@@ -135,9 +135,11 @@ class StoreWriter(Role):
 
     # Events
 
-    def peer_found(self, address: str, endpoint: str, now: float) -> list[Action]:
+    def peer_found(
+        self, address: str, endpoint: str, now: float, born: float | None = None
+    ) -> list[Action]:
         """A node was introduced."""
-        return self._sources.peer_found(address, endpoint, now)
+        return self._sources.peer_found(address, endpoint, now, born)
 
     def peer_lost(self, address: str, endpoint: str, now: float) -> list[Action]:
         """A node fell silent."""

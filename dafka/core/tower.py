@@ -46,7 +46,8 @@ class Tower:
         self._next_check = self._next_check or now + self._timeout
         self.stats.nodes = len(self._nodes)
         endpoint = f"tcp://{host}:{message.port}"
-        return [Forward(TowerBeacon(message.address, endpoint, message.role, message.version))]
+        told = (message.role, message.version, message.age_ms)
+        return [Forward(TowerBeacon(message.address, endpoint, *told))]
 
     def tick(self, now: float) -> list[Action]:
         """Forget nodes that have fallen silent."""

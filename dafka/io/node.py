@@ -103,8 +103,8 @@ class Wiring:
             self._stores = Subscriber(context, Origin.STORE)
             sockets.append(self._stores)
             self._listeners.insert(0, self._stores)
-            for kind in (DirectRecord, DirectHead):
-                self._stores.subscribe(subscription(kind, self._direct))
+            for answer in (DirectRecord, DirectHead):
+                self._stores.subscribe(subscription(answer, self._direct))
             self._stores.subscribe(subscription(StoreHello, self.address))
         for kind in (TowerBeacon, Welcome):
             self._towers.subscribe(subscription(kind))
@@ -141,6 +141,8 @@ class Wiring:
         drained = self._towers.drain()
         self._count_errors(drained, "tower")
         for message in drained.messages:
+            if isinstance(message, Welcome):
+                self._driver.perform(self._machine.welcomed(now))
             if isinstance(message, TowerBeacon | Welcome):
                 self._driver.perform(self._beacon.receive(message, now))
         return drained.count > 0
@@ -212,7 +214,9 @@ class Wiring:
             return
         self._connected.add(action.endpoint)
         now = self._driver.now()
-        self._driver.perform(self._machine.peer_found(action.address, action.endpoint, now))
+        self._driver.perform(
+            self._machine.peer_found(action.address, action.endpoint, now, action.born)
+        )
 
     def _connect_store(self, action: act.ConnectStore) -> None:
         self._stores.connect(action.endpoint)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from support.machines import ENDPOINT, OTHER_ENDPOINT, address, only
 
@@ -10,6 +12,13 @@ from dafka.core.beacon import Beacon
 from protocol import NodeBeacon, TowerBeacon, Welcome
 
 OWN = NodeBeacon(address(1), "", "5000", "store", "0.1")
+
+
+def _own(now: float) -> SendBeacon:
+    """Our beacon, after so many seconds of life."""
+    return SendBeacon(replace(OWN, age_ms=round(now * 1000)))
+
+
 OWN_TOLD = TowerBeacon(address(1), "tcp://h:5000", "store", "0.1")
 """What a tower makes of it: as long as this comes back, a tower is there."""
 
@@ -19,7 +28,7 @@ def _beacon(max_peers: int = 3) -> Beacon:
     assert beacon.next_deadline() is None
     assert beacon.tick(0.0) == []
     assert beacon.start(0.0) == []
-    assert beacon.receive(Welcome(), 0.0) == [SendBeacon(OWN)]
+    assert beacon.receive(Welcome(), 0.0) == [_own(0.0)]
     return beacon
 
 
@@ -34,32 +43,32 @@ def test_node_is_silent_until_a_tower_has_welcomed_it() -> None:
     assert beacon.tower_connected(0.1) == []
     assert beacon.next_deadline() == 1.0
     assert beacon.tick(1.0) == []
-    assert beacon.receive(Welcome(), 1.2) == [SendBeacon(OWN)]
+    assert beacon.receive(Welcome(), 1.2) == [_own(1.2)]
     assert beacon.next_deadline() == 2.0
-    assert SendBeacon(OWN) in beacon.tick(2.2)
+    assert _own(2.2) in beacon.tick(2.2)
 
 
 def test_beacon_leaves_at_once_and_then_every_interval() -> None:
     beacon = _beacon()
     assert beacon.next_deadline() == 1.0
     assert beacon.tick(0.9) == []
-    assert beacon.tick(1.0) == [SendBeacon(OWN)]
+    assert beacon.tick(1.0) == [_own(1.0)]
     assert beacon.tick(1.5) == []
-    assert beacon.tick(2.0) == [SendBeacon(OWN)]
+    assert beacon.tick(2.0) == [_own(2.0)]
 
 
 @pytest.mark.parametrize("by_welcome", [True, False])
 def test_tower_that_is_new_gets_a_beacon_at_once(by_welcome: bool) -> None:
     beacon = _beacon()
     news = beacon.receive(Welcome(), 0.4) if by_welcome else beacon.tower_connected(0.4)
-    assert news == [SendBeacon(OWN)]
+    assert news == [_own(0.4)]
     assert beacon.tick(1.0) == []
-    assert beacon.tick(1.4) == [SendBeacon(OWN)]
+    assert beacon.tick(1.4) == [_own(1.4)]
 
 
 def test_peer_is_connected_once_and_answered_with_a_beacon() -> None:
     beacon = _beacon()
-    assert beacon.receive(_of(2), 0.2) == [Connect(address(2), ENDPOINT), SendBeacon(OWN)]
+    assert beacon.receive(_of(2), 0.2) == [Connect(address(2), ENDPOINT), _own(0.2)]
     assert beacon.receive(_of(2), 0.3) == []
     peer = beacon.peers[ENDPOINT]
     assert (peer.address, peer.role, peer.version, peer.seen) == (
@@ -68,6 +77,14 @@ def test_peer_is_connected_once_and_answered_with_a_beacon() -> None:
         "0.1",
         0.3,
     )
+
+
+def test_peer_that_tells_its_age_has_a_time_of_birth() -> None:
+    beacon = _beacon()
+    young = replace(_of(2), age_ms=150)
+    assert only(beacon.receive(young, 0.2), Connect) == [
+        Connect(address(2), ENDPOINT, pytest.approx(0.05))
+    ]
 
 
 def test_another_address_at_a_known_endpoint_changes_nothing() -> None:

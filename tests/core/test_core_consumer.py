@@ -226,7 +226,7 @@ def test_latest_delivers_all_of_a_producer_that_started_after_the_subscription()
 
 def test_latest_delivers_all_of_a_producer_introduced_after_the_subscription() -> None:
     consumer = _consumer("latest")
-    consumer.peer_found(READER, OTHER_ENDPOINT, 0.0)
+    consumer.welcomed(0.0)
     consumer.peer_found(PRODUCER, ENDPOINT, NEWCOMER_S)
     assert asked(consumer.receive(live(5, 6), 3.0))[0][0] == 0
 
@@ -240,6 +240,7 @@ def test_mapping_and_number_name_the_first_offset() -> None:
 
 def test_latest_delivers_no_history_when_the_tower_comes_after_the_subscription() -> None:
     consumer = _consumer("latest")
+    consumer.welcomed(30.0)
     for number in range(3):
         consumer.peer_found(f"{number:032X}", f"tcp://h:{number}", 30.0)
     consumer.peer_found(PRODUCER, ENDPOINT, 30.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.machines import ENDPOINT, OTHER_ENDPOINT, PRODUCER, READER, TOPIC
+from support.machines import ENDPOINT, PRODUCER, TOPIC
 
 from dafka.config import Start
 from dafka.core.sources import Sources
@@ -35,36 +35,37 @@ def test_producer_that_says_it_is_younger_than_the_subscription_is_a_newcomer() 
     assert not is_newcomer(Sources(), PRODUCER, 10.0, 12.0, _head(2001))
 
 
-def test_producer_introduced_well_after_the_subscription_is_a_newcomer() -> None:
+def _introduced(at: float, welcomed: float | None = 9.0, born: float | None = None) -> Sources:
     sources = Sources()
-    sources.peer_found(READER, OTHER_ENDPOINT, 9.0)
-    sources.peer_found(PRODUCER, ENDPOINT, 10.0 + NEWCOMER_S)
+    sources.contact = welcomed
+    sources.peer_found(PRODUCER, ENDPOINT, at, born)
+    return sources
+
+
+def test_producer_introduced_well_after_the_subscription_is_a_newcomer() -> None:
+    sources = _introduced(10.0 + NEWCOMER_S)
     for head in (None, _head(None)):
         assert is_newcomer(sources, PRODUCER, 10.0, 12.0, head)
 
 
 def test_producer_introduced_soon_after_the_subscription_was_there_before() -> None:
-    sources = Sources()
-    sources.peer_found(READER, OTHER_ENDPOINT, 9.0)
-    sources.peer_found(PRODUCER, ENDPOINT, 10.0 + NEWCOMER_S / 2)
-    assert not is_newcomer(sources, PRODUCER, 10.0, 12.0)
+    assert not is_newcomer(_introduced(10.0 + NEWCOMER_S / 2), PRODUCER, 10.0, 12.0)
 
 
 @pytest.mark.parametrize("pause", [0.0, NEWCOMER_S / 2])
-def test_producer_introduced_soon_after_the_tower_was_found_was_there_before(pause: float) -> None:
-    """All nodes are introduced within a beacon interval of the first contact."""
-    sources = Sources()
-    sources.peer_found(READER, OTHER_ENDPOINT, 30.0)
-    sources.peer_found(PRODUCER, ENDPOINT, 30.0 + pause)
-    assert not is_newcomer(sources, PRODUCER, 10.0, 40.0)
+def test_producer_introduced_soon_after_a_tower_was_found_was_there_before(pause: float) -> None:
+    """All nodes are introduced within a beacon interval of its welcome."""
+    assert not is_newcomer(_introduced(30.0 + pause, welcomed=30.0), PRODUCER, 10.0, 40.0)
 
 
-def test_first_contact_counts_anew_after_everybody_had_gone() -> None:
-    sources = Sources()
-    sources.peer_found(READER, OTHER_ENDPOINT, 9.0)
-    sources.peer_lost(READER, OTHER_ENDPOINT, 20.0)
-    sources.peer_found(PRODUCER, ENDPOINT, 30.0)
-    assert not is_newcomer(sources, PRODUCER, 10.0, 40.0)
+def test_producer_that_was_introduced_with_its_age_is_a_newcomer_if_it_is_younger() -> None:
+    """However soon after the subscription that was, and whoever else was there."""
+    assert is_newcomer(_introduced(10.3, born=10.0), PRODUCER, 10.0, 10.4)
+    assert not is_newcomer(_introduced(30.0, born=9.9), PRODUCER, 10.0, 30.0)
+
+
+def test_producer_introduced_by_nobody_who_welcomed_us_is_no_newcomer() -> None:
+    assert not is_newcomer(_introduced(30.0, welcomed=None), PRODUCER, 10.0, 40.0)
 
 
 def test_producer_nobody_introduced_is_no_newcomer() -> None:

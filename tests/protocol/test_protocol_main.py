@@ -69,7 +69,7 @@ def test_every_message_can_be_told(capsys: pytest.CaptureFixture[str]) -> None:
         protocol.StoreHello("A", "B"),
         protocol.DeleteTopic("t", "A"),
         protocol.TopicDeleted("A", "B", "t", 9),
-        protocol.TowerBeacon("A", "tcp://h:1", "store", "1"),
+        protocol.TowerBeacon("A", "tcp://h:1", "store", "1", 1),
         protocol.Welcome(),
     ):
         assert main([frame.hex() for frame in protocol.build(message)]) == 0
