@@ -10,88 +10,14 @@ from dataclasses import dataclass
 
 from dafka.core import notices
 from dafka.core.actions import Action, Send
-from dafka.core.fetcher import Fetcher, FetchPolicy
-from dafka.core.intake import Intake
+from dafka.core.fetcher import FetchPolicy
+from dafka.core.partition import Key, Partition
 from dafka.core.run import Run
 from dafka.core.sources import REFERENCE_EXACT, Sources
-from protocol import DirectHead, Fetch, Head
-
-Key = tuple[str, str]
-"""Topic and partition."""
+from dafka.core.turns import Turns
+from protocol import Fetch
 
 _HOPELESS_AFTER = 3
-_GONE_AFTER = 3
-"""Silent requests after which what one store no longer keeps is believed to be kept by none."""
-_MAX_FLOORS = 1000
-MAX_ASKING = 16
-"""Partitions that are asked for at the same time."""
-
-
-class Partition:
-    """One partition of a topic: what came, what is missing, whom to believe."""
-
-    __slots__ = (
-        *("acked", "begins", "exact", "fetcher", "floors", "fresh", "intake"),
-        *("sought", "stored"),
-    )
-
-    def __init__(self, first: int, policy: FetchPolicy) -> None:
-        self.intake = Intake(first)
-        self.fetcher = Fetcher(policy)
-        self.exact = False
-        """Its producer answers requests exactly (see `dafka.core.sources`)."""
-        self.fresh: bool | None = None
-        """True once something was asked for, as long as it was from offset 0 on."""
-        self.stored = 0
-        """One past the last offset that some store is known to have."""
-        self.acked: int | None = None
-        """The first offset its producer still keeps, as it last said."""
-        self.begins = 0
-        """The first offset there ever was, as its producer says."""
-        self.floors: dict[str, int] = {}
-        """The earliest offset that each store has said to keep."""
-        self.sought = False
-        """Whether the user asked for the very offset at which we began."""
-
-    def inherit(self, old: Partition) -> None:
-        """Keep what is known of the partition, though we begin with it again."""
-        self.exact, self.fresh, self.stored = old.exact, old.fresh, old.stored
-        self.acked, self.begins, self.floors = old.acked, old.begins, old.floors
-        self.intake.announce(old.intake.end)
-
-    def learn(self, head: Head | DirectHead) -> None:
-        """Take in what a producer or a store says of the partition."""
-        end = head.sequence + 1
-        if isinstance(head, DirectHead):
-            self.stored = max(self.stored, end)
-            room = head.store in self.floors or len(self.floors) < _MAX_FLOORS
-            if head.store is not None and head.earliest is not None and room:
-                self.floors[head.store] = head.earliest
-        elif head.acked is not None:
-            self.stored = max(self.stored, head.acked)
-            self.acked = head.acked
-            self.begins = head.earliest or 0
-            if not self.exact:
-                self.exact = True
-                self.fetcher.reset()
-        self.intake.announce(end)
-
-    def floor(self, stores: int) -> int | None:
-        """Where to go on if the next offset is kept nowhere any more; `stores` are there now.
-
-        Somebody has been asked for it in vain, and every store has said that it keeps only later
-        ones (or some have, and the others stay silent: C stores cannot say it).
-        """
-        at, attempts = self.intake.next, self.fetcher.attempts
-        if at < self.begins:
-            return self.begins
-        above = [floor for floor in self.floors.values() if floor > at]
-        if not above or not attempts:
-            return None
-        kept = len(above) < max(stores, len(self.floors))
-        if self.acked is not None and self.acked <= at:
-            kept = True  # by its producer
-        return None if kept and attempts < _GONE_AFTER else min(above)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +39,7 @@ class Wanted:
 
 
 class Backlog:
-    """All partitions of a node that takes records in. Held-back runs share `buffer_bytes`.
-
-    At most `MAX_ASKING` partitions are asked for at once, so that a node that lacks everything
-    takes it in bit by bit.
-    """
+    """All partitions of a node that takes records in. Held-back runs share `buffer_bytes`."""
 
     def __init__(self, policy: FetchPolicy, buffer_bytes: int, *, from_stores: bool) -> None:
         """`from_stores`: stores are asked first for what an inexact producer may have as well."""
@@ -127,6 +49,8 @@ class Backlog:
         """Requests made so far."""
         self.behind: dict[Key, Partition] = {}
         """The partitions that lack something."""
+        self._turns = Turns(self.behind)
+        self._silent: list[Key] = []
         self._all: dict[Key, Partition] = {}
         self._policy = policy
         self._buffer_bytes = buffer_bytes
@@ -143,6 +67,7 @@ class Backlog:
     def open(self, key: Key, first: int) -> Partition:
         """Begin with a partition at offset `first`, or begin with it again."""
         self.behind.pop(key, None)
+        self._turns.remove(key)
         old = self._all.get(key)
         if old is not None:
             self._held -= old.intake.waiting_bytes
@@ -170,12 +95,12 @@ class Backlog:
         return ready
 
     def gone(self, key: Key | None = None) -> list[tuple[Key, Partition, int]]:
-        """Of one partition, or of all: whose next offset is kept nowhere any more, and where
-        each goes on.
+        """Of one partition, or of those that were asked for in vain just now: whose next offset
+        is kept nowhere any more, and where each goes on.
         """
         stores = len(self.sources.ready)
-        names = list(self.behind) if key is None else [key] if key in self.behind else []
-        lacking = [(name, self.behind[name]) for name in names]
+        names, self._silent = ([key], self._silent) if key else (self._silent, [])
+        lacking = [(name, self.behind[name]) for name in names if name in self.behind]
         found = [(name, partition, partition.floor(stores)) for name, partition in lacking]
         return [(name, partition, floor) for name, partition, floor in found if floor is not None]
 
@@ -183,32 +108,33 @@ class Backlog:
         """Remember whether a partition lacks something."""
         if partition.intake.next < partition.intake.end:
             self.behind[key] = partition
+            self._turns.place(key, partition)
         elif self.behind.pop(key, None) is not None:
             partition.fetcher.reset()
+            self._turns.remove(key)
 
     def retry(self) -> None:
         """Ask for everything anew: somebody has turned up who can answer."""
         for partition in self.behind.values():
             partition.fetcher.reset()
+        self._turns.rebuild(self.behind.items())
 
     def extend(self, now: float) -> None:
         """It is we who were not reading: what is on its way gets its full time again."""
-        for partition in self.behind.values():
+        for partition in self._turns.asked():
             partition.fetcher.extend(now)
 
     def wanted(self, now: float, key: Key | None = None) -> Iterator[Wanted]:
         """What to ask for now, of one partition or of all."""
-        asking = sum(partition.fetcher.waiting for partition in self.behind.values())
-        for name in list(self.behind) if key is None else [key]:
+        for name in self._turns.next(now) if key is None else [key]:
             partition = self.behind.get(name)
-            if partition is None:
-                continue
-            begins = not partition.fetcher.asking
-            if begins and asking >= MAX_ASKING:
+            if partition is None or (self._turns.full and not partition.fetcher.asking):
                 continue
             asked = partition.fetcher.request(partition.intake, now)
+            self._turns.place(name, partition)
             if asked is not None:
-                asking += begins
+                if partition.fetcher.attempts:
+                    self._silent.append(name)
                 yield self._want(name, partition, *asked)
 
     def ask(self, now: float, address: str, direct: str, key: Key | None = None) -> list[Action]:
@@ -259,5 +185,4 @@ class Backlog:
 
     def next_deadline(self) -> float | None:
         """When `wanted` may have something new to say without anything having come."""
-        times = [partition.fetcher.next_deadline() for partition in self.behind.values()]
-        return min((t for t in times if t is not None), default=None)
+        return self._turns.next_deadline()

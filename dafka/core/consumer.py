@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from dafka.config import ConsumerConfig
 from dafka.core.actions import Action, Deliver, Expire, Send, Subscribe
-from dafka.core.backlog import Backlog, Key, Partition
+from dafka.core.backlog import Backlog
 from dafka.core.fetcher import FetchPolicy
+from dafka.core.partition import Key, Partition
 from dafka.core.role import Role, named_in
 from dafka.core.run import Arrival, Origin, Run
 from dafka.core.start import first_offset, is_newcomer

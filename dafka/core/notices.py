@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dafka.core.actions import Warn
-
-Key = tuple[str, str]
-"""Topic and partition."""
+from dafka.core.partition import Key
 
 
 def hopeless(key: Key, missing: int) -> Warn:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dafka.core.actions import Action, Repair, Send
-from dafka.core.backlog import Key
 from dafka.core.intake import Intake
+from dafka.core.partition import Key
 from dafka.core.run import Run
 from dafka.core.sources import Sources
 from protocol import Fetch

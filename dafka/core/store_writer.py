@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from dafka.config import StoreConfig
 from dafka.core import notices
 from dafka.core.actions import Action, Append, Drop, Send, Subscribe
-from dafka.core.backlog import Backlog, Key, Partition
+from dafka.core.backlog import Backlog
 from dafka.core.extent import Extent
 from dafka.core.fetcher import FetchPolicy
+from dafka.core.partition import Key, Partition
 from dafka.core.repairs import Repairs
 from dafka.core.role import Role, named_in
 from dafka.core.run import Arrival, Origin, Run

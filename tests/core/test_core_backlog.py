@@ -20,9 +20,11 @@ from support.machines import (
 )
 
 from dafka.core.actions import Warn
-from dafka.core.backlog import MAX_ASKING, Backlog, Key, Partition, Wanted
-from dafka.core.fetcher import FetchPolicy
+from dafka.core.backlog import Backlog, Wanted
+from dafka.core.fetcher import Fetcher, FetchPolicy
+from dafka.core.partition import Key, Partition
 from dafka.core.sources import REFERENCE_EXACT
+from dafka.core.turns import MAX_ASKING
 from protocol import Fetch
 
 POLICY = FetchPolicy(records=1_000, window_bytes=1_000_000, timeout=0.5, timeout_max=4.0)
@@ -89,11 +91,11 @@ def test_records_are_wanted_once_until_they_are_overdue() -> None:
     assert (wanted.attempts, wanted.store, wanted.hopeless) == (0, None, False)
     assert list(backlog.wanted(0.1, KEY)) == []
     assert backlog.next_deadline() == 0.5
-    assert [w.attempts for w in backlog.wanted(0.5)] == [1]
     backlog.extend(7.0)
     assert backlog.next_deadline() == 7.5
+    assert [w.attempts for w in backlog.wanted(7.5)] == [1]
     backlog.retry()
-    assert [w.attempts for w in backlog.wanted(7.1)] == [0]
+    assert [w.attempts for w in backlog.wanted(7.6)] == [0]
 
 
 def test_c_producer_alone_is_asked_only_within_the_bounds_where_it_is_right() -> None:
@@ -177,6 +179,17 @@ def test_c_producer_once_asked_beyond_its_first_records_is_never_fresh_again() -
     assert (wanted.first, again.fresh) == (0, False)
 
 
+class _Counted(Fetcher):
+    """Counts how often a partition is looked at."""
+
+    __slots__ = ()
+    calls = 0
+
+    def next_deadline(self) -> float | None:
+        _Counted.calls += 1
+        return super().next_deadline()
+
+
 def test_only_so_many_partitions_are_asked_for_at_once() -> None:
     backlog = _backlog()
     keys = [("flights", f"{number:032X}") for number in range(MAX_ASKING + 2)]
@@ -185,10 +198,40 @@ def test_only_so_many_partitions_are_asked_for_at_once() -> None:
         backlog.note(key, backlog._all[key])
     assert [w.key for w in backlog.wanted(0.0)] == keys[:MAX_ASKING]
     assert list(backlog.wanted(0.1, keys[-1])) == []
-    assert [w.key for w in backlog.wanted(0.5)] == keys[:MAX_ASKING]
+    assert list(backlog.wanted(0.1)) == []
     for key in keys[:2]:
         backlog.offer(key, backlog._all[key], run(0, 1, partition=key[1]))
-    assert [w.key for w in backlog.wanted(0.6)] == keys[MAX_ASKING:]
+    assert [w.key for w in backlog.wanted(0.2)] == keys[MAX_ASKING:]
+
+
+def test_partitions_that_stay_silent_make_room_for_others() -> None:
+    backlog = _backlog()
+    keys = [("flights", f"{number:032X}") for number in range(MAX_ASKING + 2)]
+    for key in keys:
+        backlog.open(key, 0).intake.announce(1)
+        backlog.note(key, backlog._all[key])
+    assert len(list(backlog.wanted(0.0))) == MAX_ASKING
+    assert [w.key for w in backlog.wanted(0.5)] == keys
+
+
+def test_asking_costs_the_same_however_many_partitions_wait() -> None:
+    backlog = _backlog()
+    keys = [("flights", f"{number:032X}") for number in range(20_000)]
+    for key in keys:
+        backlog.open(key, 0).intake.announce(1)
+        backlog.note(key, backlog._all[key])
+    looked = 0
+    for partition in backlog._all.values():
+        partition.fetcher.__class__ = _Counted
+    for key in keys[:MAX_ASKING]:
+        list(backlog.wanted(0.0, key))
+    _Counted.calls = 0
+    for key in keys[: 1000 - MAX_ASKING]:
+        backlog.offer(key, backlog._all[key], run(0, 1, partition=key[1]))
+        looked += len(list(backlog.wanted(0.1)))
+        backlog.next_deadline()
+    assert looked == 1000 - MAX_ASKING
+    assert _Counted.calls < 1000 * 8 * MAX_ASKING
 
 
 def test_partitions_that_nobody_has_do_not_keep_others_from_being_asked_for() -> None:

@@ -28,11 +28,11 @@ from support.machines import (
 import dafka.core.store_writer as module
 from dafka.config import StoreConfig
 from dafka.core.actions import Append, ConnectStore, DisconnectStore, Subscribe, Warn
-from dafka.core.backlog import MAX_ASKING
 from dafka.core.extent import Extent
 from dafka.core.run import Arrival, Origin, Run
 from dafka.core.sources import REFERENCE_EXACT
 from dafka.core.store_writer import StoreWriter
+from dafka.core.turns import MAX_ASKING
 from protocol import (
     Ack,
     ConsumerHello,
