@@ -37,7 +37,7 @@ def test_an_endpoint_that_cannot_be_used_is_refused(context, endpoint):
 
 def test_a_tower_whose_endpoint_is_no_text_is_named():
     tower = dafka.TowerAddress(NO_TEXT, "tcp://127.0.0.1:1")
-    with pytest.raises(dafka.ConfigError, match="tower endpoint .* cannot be used"):
+    with pytest.raises(dafka.ConfigError, match=r"tower endpoint .* cannot be used"):
         dafka.Producer("t", tower=tower, bind=LOOPBACK).start()
 
 
