@@ -114,6 +114,8 @@ class Consumer(Life):
 
         None also when the consumer was stopped meanwhile.
         """
+        if self._stopped:
+            return None
         run = self._run
         if run is None or self._at >= len(run.contents):
             run = self._next_run(timeout)
@@ -220,6 +222,8 @@ class Consumer(Life):
         self._arrived.set()
 
     def _take_run(self, timeout: float | None) -> Run | None:
+        if self._stopped:
+            return None
         current = self._run
         if current is not None and self._at < len(current):
             self._run = None
@@ -232,6 +236,8 @@ class Consumer(Life):
         while True:
             left = None if until is None else max(0.0, until - monotonic())
             if not self._queue and not self._wait(left):
+                return None
+            if self._stopped:  # while others worked
                 return None
             run = self._queue.popleft()
             if isinstance(run, Run):
