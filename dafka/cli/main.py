@@ -26,6 +26,11 @@ COMMANDS = {
     "store": ("dafka.cli.store", "store", "Run a store, which keeps the records of all topics."),
     "produce": ("dafka.cli.produce", "produce", "Publish the lines of a file or of stdin."),
     "consume": ("dafka.cli.consume", "consume", "Print the records of a topic."),
+    "check": (
+        "dafka.cli.check",
+        "check",
+        "Verify the data directories of stores, or compare them.",
+    ),
     "demo": ("dafka.cli.demo", "main", "Show the main job on real data, end to end."),
     "bench": ("dafka.cli.bench", "bench", "Measure this machine beside the raw socket ceiling."),
 }

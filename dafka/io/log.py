@@ -286,9 +286,12 @@ class Log:
         """What is stored of one partition; None if it has no records."""
         return self._index.extent(topic, partition)
 
-    def check(self) -> Iterator[Damage]:
-        """Read and verify everything, yielding what is damaged; the log may be in use meanwhile."""
-        return check(self._index, self._opened().lend, self._fetch)
+    def check(self, progress: Callable[[int], object] = lambda _: None) -> Iterator[Damage]:
+        """Read and verify everything, yielding what is damaged; the log may be in use meanwhile.
+
+        `progress` is called with a number of records that have been verified.
+        """
+        return check(self._index, self._opened().lend, self._fetch, progress)
 
     def _opened(self) -> _Cache:
         if self._cache is None:

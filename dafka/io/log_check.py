@@ -51,7 +51,12 @@ class Damaged(StoreError):
         self.reason = reason
 
 
-def check(index: Index, lend: Lend, fetch: Callable[[str, str, Span], object]) -> Iterator[Damage]:
+def check(
+    index: Index,
+    lend: Lend,
+    fetch: Callable[[str, str, Span], object],
+    progress: Callable[[int], object],
+) -> Iterator[Damage]:
     """Everything that is wrong with the log that `index` describes."""
     try:
         yield from _structure(lend)
@@ -59,7 +64,7 @@ def check(index: Index, lend: Lend, fetch: Callable[[str, str, Span], object]) -
     except sqlite3.Error as error:
         yield _elsewhere(f"SQLite cannot read its database: {error}")
     for number, extent in index.extents().items():
-        yield from _values(index, number, extent, fetch)
+        yield from _values(index, number, extent, fetch, progress)
 
 
 def _structure(lend: Lend) -> Iterator[Damage]:
@@ -104,7 +109,11 @@ def _key(index: Index, key: bytes) -> Damage | None:
 
 
 def _values(
-    index: Index, number: int, extent: Extent, fetch: Callable[[str, str, Span], object]
+    index: Index,
+    number: int,
+    extent: Extent,
+    fetch: Callable[[str, str, Span], object],
+    progress: Callable[[int], object],
 ) -> Iterator[Damage]:
     topic, partition = extent.topic, extent.partition
     expected = extent.earliest
@@ -120,6 +129,7 @@ def _values(
         except StoreError as error:
             reason = error.reason if isinstance(error, Damaged) else str(error)
             yield Damage(topic, partition, span.first, span.last, reason)
+        progress(span.last - span.first + 1)
 
 
 def _elsewhere(reason: str) -> Damage:
