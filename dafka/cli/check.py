@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import click
 
 from dafka.cli.options import Command, Fault, json_option, version_option
+from dafka.cli.progress import progress
 from dafka.errors import StoreError
 from dafka.io.log import Damage, Extent, Log
 from dafka.io.log_directory import DATABASE
@@ -120,16 +120,6 @@ def _digest(log: Log, extent: Extent) -> str:
     return digest.hexdigest()
 
 
-@contextmanager
-def progress(total: int, unit: str) -> Iterator[Any]:
-    """A bar on stderr if that is a terminal."""
-    from tqdm import tqdm  # not everybody's start should wait for it
-
-    tqdm.monitor_interval = 0  # no thread beside gevent
-    with tqdm(total=total, unit=unit, disable=None, leave=False, unit_scale=True) as bar:
-        yield bar
-
-
 def _print_damage(report: Report) -> None:
     for damage in report.damage:
         place = f"topic {damage.topic!r}, partition {damage.partition}, " if damage.topic else ""
@@ -207,13 +197,13 @@ def check(directories: tuple[str, ...], comparing: bool, as_json: bool) -> int:
     with ExitStack() as stack:
         reports = open_logs(directories, stack)
         for report in reports:
-            with progress(report.records, " records") as bar:
+            with progress(report.records, keep=False) as bar:
                 verify(report, bar)
             if not as_json:
                 _print_damage(report)
         comparisons: list[Comparison] = []
         if comparing:
-            with progress(sum(report.records for report in reports), " records") as bar:
+            with progress(sum(report.records for report in reports), keep=False) as bar:
                 comparisons = compare(reports, bar)
     for comparison in comparisons:
         if not as_json:
