@@ -14,6 +14,7 @@ from protocol.grammar import KINDS
 from protocol.messages import (
     Ack,
     ConsumerHello,
+    DeleteTopic,
     DirectHead,
     DirectRecord,
     Fetch,
@@ -23,6 +24,7 @@ from protocol.messages import (
     NodeBeacon,
     Record,
     StoreHello,
+    TopicDeleted,
     TowerBeacon,
     Welcome,
 )
@@ -34,7 +36,7 @@ _HEADINGS: dict[type, tuple[str, str]] = {
     Welcome: ("WELCOME", "tower to a new connection"),
 }
 
-# What `topic` and `address` are depends on the message, all other fields are always the same.
+# What `topic` and `address` are depends on the message.
 _TOPIC_AND_ADDRESS: dict[type, tuple[str, str]] = {
     Record: ("name of the topic", "the producer"),
     DirectRecord: ("who fetched the record", "the producer"),
@@ -45,8 +47,16 @@ _TOPIC_AND_ADDRESS: dict[type, tuple[str, str]] = {
     GetHeads: ("name of the topic, or how it begins", "the consumer"),
     ConsumerHello: ("the store", "the consumer"),
     StoreHello: ("the consumer", "the store"),
+    DeleteTopic: ("name of the topic", "the tool"),
+    TopicDeleted: ("the tool", "the store"),
     NodeBeacon: ("", "the node"),
     TowerBeacon: ("", "the node"),
+}
+
+# In most messages a field means the same; here it does not.
+_OTHERWISE: dict[type, dict[str, str]] = {
+    Head: {"earliest": "extension: first offset of the partition"},
+    TopicDeleted: {"sequence": "how many records were deleted"},
 }
 
 _MEANINGS = {
@@ -57,6 +67,8 @@ _MEANINGS = {
     "acked": "extension: how many records are acknowledged",
     "age_ms": "extension: milliseconds since the producer started",
     "earliest": "extension: first offset still kept",
+    "bytes": "extension: bytes on disk",
+    "deleted": "extension: an operator deleted the records before this offset",
     "subjects": "topics of which the consumer needs all records",
     "host": "empty: where the beacon comes from",
     "port": "where the node listens",
@@ -131,7 +143,8 @@ def _describe(message: Message) -> list[str]:
     """Return the lines that tell a message: what it is, then each of its fields."""
     name, route = _HEADINGS[type(message)]
     topic, address = _TOPIC_AND_ADDRESS.get(type(message), ("", ""))
-    meanings = {**_MEANINGS, "topic": topic, "address": address}
+    meanings = {**_MEANINGS, **_OTHERWISE.get(type(message), {})}
+    meanings |= {"topic": topic, "address": address}
     lines = [f"{name}, from {route}"]
     for field in fields(message):
         value = getattr(message, field.name)

@@ -29,7 +29,7 @@ MAGIC = b"\xda\xfc\xa0\x01"
 """Begins a block. Not UTF-8, so no text runs into it; the last byte is the block's version."""
 
 MAX_BLOCK_BYTES = 1024
-"""A longer block is treated as absent: our own have at most some 60 bytes."""
+"""A longer block is treated as absent: our own have at most some 70 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,7 @@ class Extension:
 STORE = Extension("store", 1)
 
 # On DIRECT-HEAD: the first offset still kept, so that nobody waits for what has expired.
+# On HEAD: the first offset of the producer's partition, which is not 0 if it was imported.
 EARLIEST = Extension("earliest", 2)
 
 # On HEAD: the first unacknowledged offset, so that a reader knows which records only the
@@ -55,6 +56,15 @@ ACKED = Extension("acked", 3)
 # On HEAD: milliseconds since the producer started, so that a consumer of the latest records
 # can tell a partition that is new from one it merely has not heard of yet.
 AGE = Extension("age_ms", 4)
+
+# On DIRECT-HEAD: bytes of the partition on the store's disk, so that tools can tell its size.
+BYTES = Extension("bytes", 5)
+
+# On DIRECT-HEAD: the records before this offset were deleted by an operator, for good, so that
+# a store that was away deletes them as well instead of offering them again.
+DELETED = Extension("deleted", 6)
+
+_NUMBERS = (EARLIEST, ACKED, AGE, BYTES, DELETED)
 
 
 def _is_address(text: str, context: Any) -> bool:
@@ -74,7 +84,7 @@ Field = Struct(
     "value"
     / Switch(
         this.tag,
-        {STORE.tag: _Address, EARLIEST.tag: _Number, ACKED.tag: _Number, AGE.tag: _Number},
+        {STORE.tag: _Address, **{extension.tag: _Number for extension in _NUMBERS}},
         default=Prefixed(Number1, GreedyBytes),
     ),
 )

@@ -13,11 +13,12 @@ from typing import Any
 
 from construct import Const, Struct
 
-from protocol.extensions import ACKED, AGE, EARLIEST, STORE, Extension
+from protocol.extensions import ACKED, AGE, BYTES, DELETED, EARLIEST, STORE, Extension
 from protocol.messages import (
     Ack,
     ConsumerHello,
     DataMessage,
+    DeleteTopic,
     DirectHead,
     DirectRecord,
     Fetch,
@@ -25,6 +26,7 @@ from protocol.messages import (
     Head,
     Record,
     StoreHello,
+    TopicDeleted,
 )
 from protocol.primitives import InlineTopic, Number4, Number8, String, Subjects, Version
 
@@ -119,6 +121,26 @@ StoreHelloHeader = Struct(
     "address" / String,
 )
 
+# The messages below are ours alone. Reference nodes never see them: they do not subscribe to them.
+
+# delete-topic = %s"X" topic version address
+DeleteTopicHeader = Struct(
+    "id" / Const(b"X"),
+    "topic" / InlineTopic,
+    "version" / Version,
+    "address" / String,
+)
+
+# topic-deleted = %s"Y" topic version address subject sequence
+TopicDeletedHeader = Struct(
+    "id" / Const(b"Y"),
+    "topic" / InlineTopic,
+    "version" / Version,
+    "address" / String,
+    "subject" / String,
+    "sequence" / Number8,
+)
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -162,14 +184,21 @@ KINDS = (
         (STORE,),
     ),
     Kind(b"K", "ACK", Ack, AckHeader, "store writer to producer", (STORE,)),
-    Kind(b"H", "HEAD", Head, HeadHeader, "producer to consumers and store writers", (ACKED, AGE)),
+    Kind(
+        b"H",
+        "HEAD",
+        Head,
+        HeadHeader,
+        "producer to consumers and store writers",
+        (ACKED, AGE, EARLIEST),
+    ),
     Kind(
         b"E",
         "DIRECT-HEAD",
         DirectHead,
         DirectHeadHeader,
         "store reader to one consumer",
-        (EARLIEST, STORE),
+        (EARLIEST, STORE, BYTES, DELETED),
     ),
     Kind(b"G", "GET-HEADS", GetHeads, GetHeadsHeader, "consumer to store readers"),
     Kind(
@@ -180,4 +209,12 @@ KINDS = (
         "consumer to one store reader",
     ),
     Kind(b"L", "STORE-HELLO", StoreHello, StoreHelloHeader, "store reader to one consumer"),
+    Kind(b"X", "DELETE-TOPIC", DeleteTopic, DeleteTopicHeader, "operator's tool to store readers"),
+    Kind(
+        b"Y",
+        "TOPIC-DELETED",
+        TopicDeleted,
+        TopicDeletedHeader,
+        "store reader to the operator's tool",
+    ),
 )

@@ -97,7 +97,8 @@ class Head(_Readable):
 
     `acked` (extension) is the number of its records that are acknowledged, so the offset of
     the first that is not; its presence also promises that the producer answers a FETCH with
-    the right contents. `age_ms` (extension) is how long ago the producer started.
+    the right contents. `age_ms` (extension) is how long ago the producer started. `earliest`
+    (extension) is the offset the partition begins at, where that is not 0.
     """
 
     topic: str
@@ -106,14 +107,16 @@ class Head(_Readable):
     sequence: int
     acked: int | None = None
     age_ms: int | None = None
+    earliest: int | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class DirectHead(_Readable):
     """The last record a store has of a partition is `sequence`; sent to consumer `topic`.
 
-    `earliest` (extension) is the first offset the store still keeps, `store` (extension) its
-    address.
+    Extensions: `earliest` is the first offset the store still keeps, `store` the store's name,
+    `bytes` what the partition takes on its disk. The records before `deleted` were deleted by
+    an operator, for good; if that is all, `earliest` and `deleted` are `sequence` + 1.
     """
 
     topic: str
@@ -122,6 +125,8 @@ class DirectHead(_Readable):
     sequence: int
     earliest: int | None = None
     store: str | None = None
+    bytes: int | None = None
+    deleted: int | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -147,6 +152,27 @@ class StoreHello(_Readable):
 
     topic: str
     address: str
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class DeleteTopic(_Readable):
+    """Ours alone: tool `address` asks every store to delete all records of `topic`, for good."""
+
+    topic: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class TopicDeleted(_Readable):
+    """Ours alone: store `address` tells tool `topic` that it has deleted topic `subject`.
+
+    `sequence` is how many records that were; 0 if it had none of the topic.
+    """
+
+    topic: str
+    address: str
+    subject: str
+    sequence: int
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -176,7 +202,17 @@ class Welcome(_Readable):
 
 
 DataMessage = (
-    Record | DirectRecord | Fetch | Ack | Head | DirectHead | GetHeads | ConsumerHello | StoreHello
+    Record
+    | DirectRecord
+    | Fetch
+    | Ack
+    | Head
+    | DirectHead
+    | GetHeads
+    | ConsumerHello
+    | StoreHello
+    | DeleteTopic
+    | TopicDeleted
 )
 """What nodes say directly to each other."""
 

@@ -15,6 +15,7 @@ from protocol.grammar import KINDS
 from protocol.messages import (
     Ack,
     ConsumerHello,
+    DeleteTopic,
     DirectHead,
     DirectRecord,
     Fetch,
@@ -24,6 +25,7 @@ from protocol.messages import (
     NodeBeacon,
     Record,
     StoreHello,
+    TopicDeleted,
     TowerBeacon,
     Welcome,
 )
@@ -101,11 +103,13 @@ def messages() -> st.SearchStrategy[Message]:
         records(),
         st.builds(Fetch, to, who, about, number, _NUMBERS_4, store),
         st.builds(Ack, to, about, number, store),
-        st.builds(Head, to, who, about, number, maybe, maybe),
-        st.builds(DirectHead, to, who, about, number, maybe, store),
+        st.builds(Head, to, who, about, number, maybe, maybe, maybe),
+        st.builds(DirectHead, to, who, about, number, maybe, store, maybe, maybe),
         st.builds(GetHeads, to, who),
         st.builds(ConsumerHello, to, who, st.lists(topics(), max_size=5).map(tuple)),
         st.builds(StoreHello, to, who),
+        st.builds(DeleteTopic, to, who),
+        st.builds(TopicDeleted, to, who, about, number),
         _beacons(),
     )
 

@@ -15,9 +15,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 PACKAGES = ("protocol", "dafka")
 
-ROLES = ("tower", "beacon", "producer", "consumer", "store_writer", "store_reader")
+ROLES = ("tower", "beacon", "producer", "consumer", "store_writer", "store_reader", "inspector")
 
-NODES = ("tower", "producer", "consumer", "store")
+NODES = ("tower", "producer", "consumer", "store", "inspector")
 
 OUTSIDE_WORLD = (
     *("datetime", "random", "secrets", "time", "uuid"),

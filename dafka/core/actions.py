@@ -132,6 +132,11 @@ class Warn:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Everybody has answered: what a tool asked for is known, or done."""
+
+
 Action = (
     Send
     | SendRun
@@ -148,5 +153,6 @@ Action = (
     | Deliver
     | Append
     | Read
+    | Settled
     | Warn
 )

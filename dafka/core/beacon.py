@@ -55,6 +55,11 @@ class Beacon:
         self._heard = self._echoed = now
         return []
 
+    @property
+    def welcomed(self) -> bool:
+        """Whether a tower has been there."""
+        return self._next_beacon is not None
+
     def tower_connected(self, now: float) -> list[Action]:
         """A tower has just begun to listen to us: it has not heard us yet."""
         return [] if self._next_beacon is None else self._beacon(now)

@@ -126,6 +126,11 @@ class Wiring:
             get_hub().threadpool.apply(self._context.term)
             self._context = None
 
+    @property
+    def discovery(self) -> Beacon:
+        """Who has been introduced; known once the sockets are open."""
+        return self._beacon
+
     # Sources of the loop
 
     def _from_towers(self, now: float) -> bool:

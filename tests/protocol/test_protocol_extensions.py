@@ -32,6 +32,11 @@ def _head(trailing: bytes) -> protocol.Message:
             protocol.DirectHead(ADDRESS, OTHER, "t", 5, earliest=3, store=OTHER),
             b"\2" + ACKED[1:] + STORE,
         ),
+        (
+            protocol.DirectHead(ADDRESS, OTHER, "t", 5, store=OTHER, bytes=3, deleted=6),
+            STORE + b"\5" + ACKED[1:] + b"\6\x08" + (6).to_bytes(8, "big"),
+        ),
+        (protocol.Head("t", ADDRESS, "t", 5, acked=3, earliest=3), ACKED + b"\2" + ACKED[1:]),
     ],
 )
 def test_extension_stands_behind_the_fields(message: protocol.Message, block: bytes) -> None:
@@ -55,7 +60,7 @@ def test_order_of_the_fields_does_not_matter_and_the_last_of_equal_tags_counts()
 
 def test_unknown_tags_and_those_of_other_messages_are_skipped() -> None:
     expected = protocol.Head("t", ADDRESS, "t", 5, acked=3)
-    assert _head(MAGIC + b"\xee\3abc" + STORE + ACKED + b"\x05\0") == expected
+    assert _head(MAGIC + b"\xee\3abc" + STORE + ACKED + b"\x77\0") == expected
     assert _head(MAGIC) == HEAD
 
 
@@ -84,6 +89,8 @@ def test_messages_without_extensions_ignore_blocks() -> None:
         protocol.StoreHello(ADDRESS, OTHER),
         protocol.GetHeads("t", OTHER),
         protocol.ConsumerHello(ADDRESS, OTHER, ("t",)),
+        protocol.DeleteTopic("t", OTHER),
+        protocol.TopicDeleted(ADDRESS, OTHER, "t", 5),
     ):
         (header,) = protocol.build(message)
         assert protocol.parse([header + MAGIC + STORE + ACKED]) == message

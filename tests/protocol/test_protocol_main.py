@@ -50,14 +50,25 @@ def test_extensions_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert "acked    3  (extension: how many records are ack" in capsys.readouterr().out
 
 
+def test_what_means_something_else_in_a_message_is_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main([protocol.build(protocol.TopicDeleted("A", "B", "t", 9))[0].hex()]) == 0
+    assert "sequence 9  (how many records were deleted)" in capsys.readouterr().out
+    assert main([protocol.build(protocol.Head("t", "A", "t", 9, earliest=4))[0].hex()]) == 0
+    assert "earliest 4  (extension: first offset of the partition)" in capsys.readouterr().out
+
+
 def test_every_message_can_be_told(capsys: pytest.CaptureFixture[str]) -> None:
     for message in (
         protocol.DirectRecord("A", "B", "t", 0, b""),
         protocol.Fetch("A", "B", "t", 0, 1, "C" * 32),
-        protocol.DirectHead("A", "B", "t", 0, 1, "C" * 32),
+        protocol.DirectHead("A", "B", "t", 0, 1, "C" * 32, 9, 1),
         protocol.GetHeads("t", "A"),
         protocol.ConsumerHello("A", "B", ("t", "u")),
         protocol.StoreHello("A", "B"),
+        protocol.DeleteTopic("t", "A"),
+        protocol.TopicDeleted("A", "B", "t", 9),
         protocol.TowerBeacon("A", "tcp://h:1", "store", "1"),
         protocol.Welcome(),
     ):
@@ -103,12 +114,12 @@ def test_lines_of_standard_input_are_messages(
 def test_bad_line_is_numbered_and_the_rest_is_told(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "stdin", io.StringIO("\n58\n57\n"))
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n5a\n57\n"))
     assert main(["-"]) == 1
     captured = capsys.readouterr()
     assert captured.out.startswith("WELCOME")
     assert captured.err == (
-        "line 2: not a message: no message has the id b'X' (field id, byte 0 of frame 0)\n"
+        "line 2: not a message: no message has the id b'Z' (field id, byte 0 of frame 0)\n"
     )
 
 
@@ -131,7 +142,7 @@ def test_output_may_go_to_any_stream() -> None:
 
 
 def test_exit_status_is_what_main_returns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["protocol", "58"])
+    monkeypatch.setattr(sys, "argv", ["protocol", "5a"])
     with pytest.raises(SystemExit) as caught:
         runpy.run_path(str(command.__file__), run_name="__main__")
     assert caught.value.code == 1
