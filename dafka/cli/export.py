@@ -16,7 +16,7 @@ from dafka.cli import nodes
 from dafka.cli.options import Command, Fault, Seconds, common, configure, json_option, towers
 from dafka.cli.produce import records
 from dafka.cli.progress import progress
-from dafka.cli.snapshot import snapshot
+from dafka.cli.snapshot import Snapshot, look, snapshot
 from dafka.config import ConsumerConfig
 from dafka.core.run import Run
 from dafka.errors import RecordsExpired
@@ -105,22 +105,17 @@ class Exporting:
         )
 
 
-def begin(
-    file: str, config: ConsumerConfig, topics: tuple[str, ...], timeout: float, threads: Threads
-) -> ArchiveWriter:
-    """A new archive for all that the stores hold at this moment."""
-    if os.path.lexists(file):
-        raise Fault(f"{file} exists already: give another name, or continue it with --resume")
-    parts = snapshot(config, topics, timeout)
-    if not parts:
-        raise Fault("no store holds any record: there is nothing to export")
-    return threads.run(ArchiveWriter.create, file, parts)
+def begin(file: str, snapshot: Snapshot, threads: Threads) -> ArchiveWriter:
+    """A new archive for what the stores hold at this moment."""
+    if not snapshot.parts:
+        raise Fault("no store holds any record of that: there is nothing to export")
+    return threads.run(ArchiveWriter.create, file, snapshot.parts)
 
 
 def take_up(file: str, threads: Threads) -> ArchiveWriter:
     """An archive that was begun before, verified."""
     size = os.path.getsize(file) if os.path.isfile(file) else 0
-    with progress(0, keep=False) as bar:
+    with progress(None, keep=False) as bar:
         bar.set_description(f"reading {size:,} bytes")
         return threads.run(ArchiveWriter.resume, file, lambda run: bar.update(len(run)))
 
@@ -144,18 +139,25 @@ def fill(writer: ArchiveWriter, config: ConsumerConfig, timeout: float, threads:
 
 def export_records(
     file: str, config: ConsumerConfig, topics: tuple[str, ...], *, resume: bool, timeout: float
-) -> ArchiveWriter:
-    """Write an archive to its end, or continue one; `Fault` if it stays unfinished."""
-    threads, writer = Threads(1), None
+) -> tuple[ArchiveWriter, list[str]]:
+    """Write an archive to its end, or continue one; `Fault` if it stays unfinished.
+
+    Also returns why partitions were left out.
+    """
+    if not resume and os.path.lexists(file):
+        raise Fault(f"{file} exists already: give another name, or continue it with --resume")
+    threads, writer, left_out = Threads(1), None, []
     with nodes.Interrupts() as interrupts:
         try:
             if resume:
                 writer = take_up(file, threads)
             else:
-                writer = begin(file, config, topics, timeout, threads)
+                found = snapshot(look(config, timeout), topics)
+                left_out = found.left_out
+                writer = begin(file, found, threads)
             fill(writer, config, timeout, threads)
         except nodes.Stopped:
-            done = "" if writer is None else f"; {_done(writer)}: go on with --resume"
+            done = "" if writer is None else f": {_done(writer)}; go on with --resume"
             raise Fault(f"interrupted{done}") from None
         finally:
             interrupts.disarm()
@@ -163,7 +165,7 @@ def export_records(
                 # In the same thread, behind what it may still be writing.
                 threads.run(writer.close)
             threads.close()
-    return writer
+    return writer, left_out
 
 
 def _done(writer: ArchiveWriter) -> str:
@@ -241,5 +243,7 @@ def export(
     flags = {"tower": tower, "sub": sub, "pub": pub}
     settings = configure(ConsumerConfig, config, verbose, flags)
     began = time.monotonic()
-    writer = export_records(file, settings, topics, resume=resume, timeout=timeout)
+    writer, left_out = export_records(file, settings, topics, resume=resume, timeout=timeout)
     report(writer, time.monotonic() - began, as_json)
+    if left_out:
+        raise Fault(f"{len(left_out)} partitions were left out, such as this one: {left_out[0]}")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import click
@@ -16,7 +17,7 @@ from dafka.cli import nodes
 from dafka.cli.options import Command, Fault, Seconds, common, configure, json_option, towers
 from dafka.cli.produce import records
 from dafka.cli.progress import progress
-from dafka.cli.snapshot import Held, held
+from dafka.cli.snapshot import Held, held, look
 from dafka.config import MIB, ProducerConfig
 from dafka.core.run import RECORD_COST, Run
 from dafka.errors import PublishTimeout
@@ -51,14 +52,33 @@ class Importing:
     def publish(self, run: Run) -> None:
         """Publish what the cluster lacks of a run; blocks while too much is unacknowledged."""
         key = (run.topic, run.partition)
-        stored = self._stored.get(key)
-        rest = run if stored is None else run.since(stored.next)
+        rest = run.since(self._position(key, run))
         self.skipped += len(run) - len(rest)
         if rest.contents:
             producer = self._producer(key, rest)
             for content in rest.contents:
-                self._patiently(producer, lambda wait, c=content: producer.publish(c, timeout=wait))
+                try:
+                    producer.publish(content, timeout=0.0)
+                except PublishTimeout:
+                    self._patiently(producer, partial(producer.publish, content))
         self._bar.update(len(run))
+
+    def _position(self, key: Key, run: Run) -> int:
+        """The offset that the cluster lacks first; `Fault` if this archive cannot give it."""
+        stored = self._stored.get(key)
+        position = stored.next if stored else 0
+        name = f"topic {run.topic!r}, partition {run.partition}"
+        if key not in self._open and run.first > position:
+            raise Fault(
+                f"{name} begins at offset {run.first} in this file, but the stores lack it from "
+                f"offset {position} on: import an older export first"
+            )
+        if stored and stored.alive and run.next > position and key not in self._open:
+            raise Fault(
+                f"{name} is being written by its own producer in this cluster: stop that, or "
+                "import into another cluster"
+            )
+        return position
 
     def finish(self) -> None:
         """Wait until everything is acknowledged."""
@@ -94,9 +114,7 @@ class Importing:
         del self._open[key]
         producer.stop(timeout=0)
 
-    def _patiently(
-        self, producer: dafka.Producer, call: Callable[[float | None], object]
-    ) -> None:
+    def _patiently(self, producer: dafka.Producer, call: Callable[[float | None], object]) -> None:
         """Repeat a call that waits for acknowledgements, as long as some come."""
         while True:
             acknowledged = producer.acknowledged
@@ -107,3 +125,89 @@ class Importing:
                     raise Fault(f"{error}; run the same import again to go on") from error
             else:
                 return
+
+
+def import_records(
+    file: str, config: ProducerConfig, timeout: float
+) -> tuple[ArchiveReader, Importing]:
+    """Publish a whole archive, and wait until all is acknowledged; `Fault` otherwise."""
+    threads = Threads(1)
+    with nodes.Interrupts() as interrupts, ArchiveReader(file) as reader:
+        importing: Importing | None = None
+        try:
+            stored = held(look(config, timeout), config.min_store_acks)
+            with progress(reader.contents.total) as bar:
+                importing = Importing(config, stored, timeout, bar)
+                runs = reader.runs()
+                while (run := threads.run(next, runs, None)) is not None:
+                    importing.publish(run)
+                importing.finish()
+        except nodes.Stopped:
+            raise Fault("interrupted: run the same import again to go on") from None
+        finally:
+            interrupts.disarm()
+            if importing is not None:
+                importing.abandon()
+            threads.close()
+    return reader, importing
+
+
+@click.command("import", cls=Command)
+@common
+@towers
+@click.argument("file", type=click.Path())
+@click.option(
+    "--acks",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Stores that must acknowledge each record.",
+)
+@click.option(
+    "--timeout",
+    type=Seconds(),
+    default=TIMEOUT_S,
+    show_default=True,
+    metavar="S",
+    help="Give up after S seconds in which no store acknowledged anything.",
+)
+@json_option
+def import_(
+    config: str | None,
+    verbose: bool,
+    tower: tuple[str, ...],
+    sub: str | None,
+    pub: str | None,
+    file: str,
+    acks: int | None,
+    timeout: float,
+    as_json: bool,
+) -> None:
+    """Publish the records of FILE, which 'dafka export' wrote, into a cluster.
+
+    Each record gets into the partition and to the offset that it had, so that positions of
+    consumers stay right. What the stores have already is not published again: an interrupted
+    import is continued by the same command.
+
+    Exit code 0: all records are acknowledged; 1: some are not, and stderr says why.
+
+    \b
+    Example:
+      dafka import backup.avro --tower newhost
+    """
+    flags = {"tower": tower, "sub": sub, "pub": pub, "min_store_acks": acks}
+    settings = configure(ProducerConfig, config, verbose, flags)
+    began = time.monotonic()
+    reader, importing = import_records(file, settings, timeout)
+    seconds, total = time.monotonic() - began, reader.contents.total
+    if as_json:
+        numbers = {
+            "file": file,
+            "partitions": len(reader.contents.parts),
+            "records": total,
+            "present": importing.skipped,
+            "seconds": round(seconds, 6),
+        }
+        click.echo(json.dumps(numbers))
+        return
+    present = f", {importing.skipped} of them before" if importing.skipped else ""
+    click.echo(f"{records(total)} of {file} are in the stores{present} ({seconds:.1f} s)", err=True)

@@ -31,6 +31,8 @@ COMMANDS = {
         "check",
         "Verify the data directories of stores, or compare them.",
     ),
+    "export": ("dafka.cli.export", "export", "Write the records of a cluster into a file."),
+    "import": ("dafka.cli.import_", "import_", "Publish the records of such a file."),
     "demo": ("dafka.cli.demo", "main", "Show the main job on real data, end to end."),
     "bench": ("dafka.cli.bench", "bench", "Measure this machine beside the raw socket ceiling."),
 }

@@ -8,7 +8,7 @@ from typing import Any
 
 
 @contextmanager
-def progress(total: int, *, initial: int = 0, keep: bool = True) -> Iterator[Any]:
+def progress(total: int | None, *, initial: int = 0, keep: bool = True) -> Iterator[Any]:
     """A bar of records, drawn if stderr is a terminal; `keep` leaves it there in the end."""
     from tqdm import tqdm  # not everybody's start should wait for it
 
