@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -87,6 +88,8 @@ class Importing:
 
     def abandon(self) -> None:
         """Stop without waiting: the next import goes on where the stores are."""
+        # Each would log what stayed unacknowledged; the command has said it already.
+        logging.getLogger("dafka.producer").setLevel(logging.ERROR)
         for producer in self._open.values():
             producer.stop(timeout=0)
 
@@ -112,6 +115,7 @@ class Importing:
         key, producer = next(iter(self._open.items()))
         self._patiently(producer, producer.flush)
         del self._open[key]
+        self._stored[key] = Held(producer.next_offset, alive=False)
         producer.stop(timeout=0)
 
     def _patiently(self, producer: dafka.Producer, call: Callable[[float | None], object]) -> None:
@@ -135,7 +139,7 @@ def import_records(
     with nodes.Interrupts() as interrupts, ArchiveReader(file) as reader:
         importing: Importing | None = None
         try:
-            stored = held(look(config, timeout), config.min_store_acks)
+            stored = held(look(config), config.min_store_acks)
             with progress(reader.contents.total) as bar:
                 importing = Importing(config, stored, timeout, bar)
                 runs = reader.runs()

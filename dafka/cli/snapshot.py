@@ -17,6 +17,9 @@ from dafka.io.archive import Part
 from dafka.io.inspector import Inspector
 from dafka.names import check_partition, check_topic
 
+LOOK_S = 10.0
+"""How long the cluster has to tell what it holds; usually it takes two seconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -34,32 +37,30 @@ class Held:
     alive: bool
 
 
-def look(config: NodeConfig, timeout: float) -> Inventory:
-    """What all stores hold; `Fault` if there are none, or one stays silent for `timeout` s."""
+def look(config: NodeConfig) -> Inventory:
+    """What all stores hold; `Fault` if there are none, or one stays silent."""
     inspector = Inspector(config=config)
     nodes.start(inspector)
     try:
-        inventory = inspector.gather(timeout)
+        inventory = inspector.gather(LOOK_S)
     finally:
         inspector.stop(timeout=nodes.STOP_TIMEOUT_S)
     if not inspector.welcomed:
         names = " or ".join(map(nodes.notation, config.towers))
         raise Fault(
-            f"no tower answered at {names} within {timeout:g} s: start one with 'dafka server', "
+            f"no tower answered at {names} within {LOOK_S:g} s: start one with 'dafka server', "
             "or name it with --tower"
         )
     for store in inventory.stores:
         if not store.answered:
             raise Fault(
-                f"the store at {store.endpoint} did not answer within {timeout:g} s: stop it if "
-                "it hangs, or try a longer --timeout"
+                f"the store at {store.endpoint} did not answer within {LOOK_S:g} s: stop it if "
+                "it hangs, and start it again"
             )
     if not inventory.stores:
-        raise Fault(f"no store was found within {timeout:g} s: is one running at this tower?")
+        raise Fault(f"no store was found within {LOOK_S:g} s: is one running at this tower?")
     if not inventory.complete:
-        raise Fault(
-            f"the cluster did not come to rest within {timeout:g} s: try a longer --timeout"
-        )
+        raise Fault(f"the cluster did not come to rest within {LOOK_S:g} s: try again")
     return inventory
 
 

@@ -12,7 +12,7 @@ import gevent
 import pytest
 
 import dafka
-from dafka.cli import export, import_
+from dafka.cli import export, import_, snapshot
 from dafka.cli.main import dafka as command_line
 from dafka.cli.main import run
 from dafka.core.run import Run
@@ -75,14 +75,14 @@ def expected(*runs):
 
 
 def call(capfd, where, *arguments):
-    code = run(command_line, "dafka", [*arguments, "--tower", str(where.tower)])
+    code = run(command_line, "dafka", [*map(str, arguments), "--tower", str(where.tower)])
     out, err = capfd.readouterr()
     return code, out, err
 
 
 @pytest.fixture
 def file(tmp_path):
-    return str(tmp_path / "backup.avro")
+    return tmp_path / "backup.avro"
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_a_cluster_is_brought_into_another_one(tmp_path, capfd, file):
         code, out, err = call(capfd, one, "export", file)
         assert (code, out) == (0, "")
         assert re.match(r"760 records of 5 partitions in 3 topics are in \S+ \([\d,]+ bytes", err)
-    with open(file, "rb") as opened:
+    with file.open("rb") as opened:
         rows = list(fastavro.reader(opened))
     assert len(rows) == 760
     for each in RUNS:
@@ -141,7 +141,7 @@ def test_what_is_published_meanwhile_is_left_for_the_next_one(tmp_path, file):
         busy = gevent.spawn(publish)
         until(lambda: producer.acknowledged > 10)
         config = dafka.ConsumerConfig(tower=one.tower)
-        writer, left_out = export.export_records(file, config, (), resume=False, timeout=20)
+        writer, left_out = export.export_records(str(file), config, (), resume=False, timeout=20)
         busy.kill()
         assert left_out == []
         parts = writer.contents.parts
@@ -162,15 +162,15 @@ def test_an_interrupted_export_is_continued(tmp_path, capfd, file, small, kept):
     with ArchiveWriter.create(file, parts) as writer:
         if kept:
             writer.add(RUNS[0].until(kept))
-    with open(file, "ab") as opened:
+    with file.open("ab") as opened:
         opened.write(b"\x02\x80\x10half")
     later = Run("t", A, 700, [b"published after the export began"])
     with cluster(tmp_path / "one", *RUNS, later) as one:
         code, _, err = call(capfd, one, "export", file, "--resume")
         assert (code, err[:38]) == (0, "760 records of 5 partitions in 3 topic")
-        again = open(file, "rb").read()
+        again = file.read_bytes()
         assert call(capfd, one, "export", file, "--resume")[0] == 0
-        assert open(file, "rb").read() == again
+        assert file.read_bytes() == again
     with cluster(tmp_path / "two") as two:
         assert call(capfd, two, "import", file)[0] == 0
     assert stored(tmp_path / "two") == expected(*RUNS)
@@ -224,8 +224,7 @@ def test_a_record_larger_than_the_buffer(tmp_path, capfd, file, monkeypatch):
 
 class TestRefusals:
     def test_an_export_never_overwrites(self, tmp_path, capfd, file):
-        with open(file, "wb") as opened:
-            opened.write(b"mine")
+        file.write_bytes(b"mine")
         with cluster(tmp_path / "one", *RUNS) as one:
             code, out, err = call(capfd, one, "export", file)
         assert (code, out) == (1, "")
@@ -233,7 +232,7 @@ class TestRefusals:
             f"dafka export: {file} exists already: give another name, or continue it with "
             "--resume\n"
         )
-        assert open(file, "rb").read() == b"mine"
+        assert file.read_bytes() == b"mine"
 
     def test_there_must_be_something_to_export(self, tmp_path, capfd, file):
         with cluster(tmp_path / "one") as one:
@@ -250,13 +249,14 @@ class TestRefusals:
         assert not (tmp_path / "backup.avro").exists()
 
     @pytest.mark.parametrize("command", ["export", "import"])
-    def test_no_tower_and_no_store(self, tmp_path, capfd, file, command):
+    def test_no_tower_and_no_store(self, tmp_path, capfd, file, command, monkeypatch):
         with ArchiveWriter.create(tmp_path / "some.avro", [Part("t", A, 0, 0)]):
             pass
-        name = file if command == "export" else str(tmp_path / "some.avro")
-        nowhere = ["--tower", "tcp://127.0.0.1:1,tcp://127.0.0.1:2", "--timeout", "0.3"]
+        name = str(file) if command == "export" else str(tmp_path / "some.avro")
+        nowhere = ["--tower", "tcp://127.0.0.1:1,tcp://127.0.0.1:2"]
+        monkeypatch.setattr(snapshot, "LOOK_S", 2.5)
         assert run(command_line, "dafka", [command, name, *nowhere]) == 1
-        assert "no tower answered at tcp://127.0.0.1:1 within 0.3 s" in capfd.readouterr().err
+        assert "no tower answered at tcp://127.0.0.1:1 within 2.5 s" in capfd.readouterr().err
         with dafka.Tower(**PORTS) as tower:
             at = ["--tower", str(tower.address)]
             assert run(command_line, "dafka", [command, name, *at]) == 1
@@ -277,13 +277,12 @@ class TestRefusals:
         assert f"{file} is unfinished: it ends before topic 't', partition {A}, offset 3" in err
 
     def test_topics_are_not_chosen_again(self, capfd, file):
-        assert run(command_line, "dafka", ["export", file, "--resume", "--topic", "t"]) == 2
+        assert run(command_line, "dafka", ["export", str(file), "--resume", "--topic", "t"]) == 2
         assert "FILE tells which topics it is for" in capfd.readouterr().err
 
     def test_a_file_that_is_no_archive(self, tmp_path, capfd, file):
-        with open(file, "wb") as opened:
-            opened.write(b"something else")
-        for arguments in (["import", file], ["export", file, "--resume"]):
+        file.write_bytes(b"something else")
+        for arguments in (["import", str(file)], ["export", str(file), "--resume"]):
             assert run(command_line, "dafka", arguments) == 1
             _, err = capfd.readouterr()
             assert f"{file} is not an archive that 'dafka export' wrote" in err
@@ -320,7 +319,7 @@ class TestRefusals:
         with ArchiveWriter.create(file, [Part("t", A, 0, 1)]) as writer:
             writer.add(Run("t", A, 0, [b"0"]))
         with cluster(tmp_path / "two") as two:
-            code, _, err = call(capfd, two, "import", file, "--acks", "2", "--timeout", "1.5")
+            code, _, err = call(capfd, two, "import", file, "--acks", "2", "--timeout", "1")
         assert code == 1
         assert err.startswith(f"dafka import: topic t partition {A}: 1 ")
         assert err.endswith("; run the same import again to go on\n")
