@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
@@ -40,6 +41,19 @@ class Fault(Exception):
         self.code = code
 
 
+@contextmanager
+def sentences(ctx: click.Context) -> Iterator[None]:
+    """Turn expected errors into a `Fault` that begins with the command's name."""
+    try:
+        yield
+    except ConfigError as error:
+        raise Fault(f"{ctx.command_path}: {error}", 2) from error
+    except DafkaError as error:
+        raise Fault(f"{ctx.command_path}: {error}") from error
+    except Fault as error:
+        raise Fault(f"{ctx.command_path}: {error}", error.code) from error
+
+
 class Command(click.Command):
     """A command whose expected errors become a `Fault` that begins with the command's name."""
 
@@ -50,14 +64,8 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
-        try:
+        with sentences(ctx):
             return super().invoke(ctx)
-        except ConfigError as error:
-            raise Fault(f"{ctx.command_path}: {error}", 2) from error
-        except DafkaError as error:
-            raise Fault(f"{ctx.command_path}: {error}") from error
-        except Fault as error:
-            raise Fault(f"{ctx.command_path}: {error}", error.code) from error
 
 
 def version_option(function: Function) -> Function:
