@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from typing import Any
 import click
 
 import dafka
-from dafka.cli import nodes
+from dafka.cli import logs, nodes
 from dafka.cli.options import Command, Fault, Seconds, common, configure, json_option, towers
 from dafka.cli.produce import records
 from dafka.cli.progress import progress
@@ -88,10 +87,9 @@ class Importing:
 
     def abandon(self) -> None:
         """Stop without waiting: the next import goes on where the stores are."""
-        # Each would log what stayed unacknowledged; the command has said it already.
-        logging.getLogger("dafka.producer").setLevel(logging.ERROR)
-        for producer in self._open.values():
-            producer.stop(timeout=0)
+        with logs.without_warnings("dafka.producer"):
+            for producer in self._open.values():
+                producer.stop(timeout=0)
 
     def _producer(self, key: Key, run: Run) -> dafka.Producer:
         size = max(BUFFER_BYTES, max(map(len, run.contents)) + RECORD_COST)

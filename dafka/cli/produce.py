@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
 import dafka
-from dafka.cli import nodes
+from dafka.cli import logs, nodes
 from dafka.cli.options import Command, Fault, Seconds, common, configure, json_option, towers
 from dafka.cli.stdio import STDIN, open_input, read_lines
 from dafka.config import ProducerConfig
@@ -167,7 +165,7 @@ def publish_lines(
         finally:
             interrupts.disarm()
             task.close()
-            with _without_its_warning():
+            with logs.without_warnings("dafka.producer"):
                 left = producer.stop(timeout=patience)
     _report(report, task, time.monotonic() - began, left)
     if descriptor != STDIN:
@@ -175,19 +173,6 @@ def publish_lines(
         if not task.finished and not left:
             number = records(producer.next_offset)
             raise Fault(f"interrupted after {number}, before the end of {file}")
-
-
-@contextmanager
-def _without_its_warning() -> Iterator[None]:
-    """The producer logs what stayed unacknowledged; here the command says so itself."""
-    logger = logging.getLogger("dafka.producer")
-    level = logger.level
-    if logger.getEffectiveLevel() >= logging.WARNING:
-        logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _report(report: str | None, task: Publishing, seconds: float, left: int) -> None:

@@ -15,6 +15,7 @@ import dafka
 from dafka.cli import export, import_, snapshot
 from dafka.cli.main import dafka as command_line
 from dafka.cli.main import run
+from dafka.core import inspector
 from dafka.core.run import Run
 from dafka.io import archive
 from dafka.io.archive import ArchiveReader, ArchiveWriter, Part
@@ -26,6 +27,14 @@ UNICODE = "grün/雪"
 PORTS = {"sub": "tcp://127.0.0.1:*", "pub": "tcp://127.0.0.1:*"}
 
 pytestmark = pytest.mark.io
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    """Nodes show themselves sooner, so tools need not wait for them as long."""
+    monkeypatch.setenv("DAFKA_BEACON_INTERVAL_S", "0.05")
+    monkeypatch.setattr(inspector, "DISCOVERY_S", 0.4)
+    monkeypatch.setattr(inspector, "HEAD_S", 0.4)
 
 
 def contents(seed: int, count: int) -> list[bytes]:
@@ -48,7 +57,7 @@ def cluster(path, *runs):
     """A cluster whose store begins with these runs; its nodes find each other quickly."""
     with Log(path, durability="os") as log:
         log.append(runs)
-    store = dafka.StoreConfig(bind="tcp://127.0.0.1:*", durability="os")
+    store = dafka.StoreConfig(bind="tcp://127.0.0.1:*", durability="os", beacon_interval_s=0.05)
     with dafka.Cluster(path, store=store) as started:
         yield started
 
@@ -128,7 +137,7 @@ def test_what_is_published_meanwhile_is_left_for_the_next_one(tmp_path, file):
     """The file holds a prefix of each partition, whatever happens beside it."""
     with (
         cluster(tmp_path / "one", Run("t", A, 0, contents(1, 2000))) as one,
-        dafka.Producer("t", tower=one.tower) as producer,
+        dafka.Producer("t", tower=one.tower, beacon_interval_s=0.05) as producer,
     ):
         published = []
 
@@ -140,7 +149,7 @@ def test_what_is_published_meanwhile_is_left_for_the_next_one(tmp_path, file):
 
         busy = gevent.spawn(publish)
         until(lambda: producer.acknowledged > 10)
-        config = dafka.ConsumerConfig(tower=one.tower)
+        config = dafka.ConsumerConfig(tower=one.tower, beacon_interval_s=0.05)
         writer, left_out = export.export_records(str(file), config, (), resume=False, timeout=20)
         busy.kill()
         assert left_out == []
@@ -172,7 +181,8 @@ def test_an_interrupted_export_is_continued(tmp_path, capfd, file, small, kept):
         assert call(capfd, one, "export", file, "--resume")[0] == 0
         assert file.read_bytes() == again
     with cluster(tmp_path / "two") as two:
-        assert call(capfd, two, "import", file)[0] == 0
+        code, _, err = call(capfd, two, "import", file)
+        assert code == 0, err
     assert stored(tmp_path / "two") == expected(*RUNS)
 
 
@@ -204,7 +214,8 @@ def test_many_partitions_and_few_open_at_once(tmp_path, capfd, file, small, monk
 
     monkeypatch.setattr(import_.dafka, "Producer", counted)
     with cluster(tmp_path / "two") as two:
-        assert call(capfd, two, "import", file)[0] == 0
+        code, _, err = call(capfd, two, "import", file)
+        assert code == 0, err
     assert len(opened) == 24
     assert stored(tmp_path / "two") == expected(*runs)
 
@@ -218,7 +229,8 @@ def test_a_record_larger_than_the_buffer(tmp_path, capfd, file, monkeypatch):
     with ArchiveWriter.resume(file, lambda run: None) as writer:
         writer.add(big.since(1))
     with cluster(tmp_path / "two") as two:
-        assert call(capfd, two, "import", file)[0] == 0
+        code, _, err = call(capfd, two, "import", file)
+        assert code == 0, err
     assert stored(tmp_path / "two") == expected(big)
 
 
@@ -304,7 +316,7 @@ class TestRefusals:
     def test_a_producer_that_is_running_is_not_disturbed(self, tmp_path, capfd, file):
         with (
             cluster(tmp_path / "two") as two,
-            dafka.Producer("t", tower=two.tower) as producer,
+            dafka.Producer("t", tower=two.tower, beacon_interval_s=0.05) as producer,
         ):
             producer.publish(b"0")
             producer.flush(timeout=10)
