@@ -71,7 +71,7 @@ class Producer(Role):
         self._sent = max(first, end)
         self._continued = self._sent > 0
         self.unacked_bytes = 0
-        self._config = config
+        self.config = config
         self._unacked: deque[Run] = deque()
         self._acks: dict[str, int] = {}
         self._answers = Answers()
@@ -98,7 +98,7 @@ class Producer(Role):
             self._progress = now
         if self._next_head is None:
             self._last_head = now
-            self._next_head = now + self._config.head_interval_s
+            self._next_head = now + self.config.head_interval_s
         self._keep(run)
         size = run.size
         self.unacked_bytes += size + RECORD_COST * len(contents)
@@ -109,7 +109,7 @@ class Producer(Role):
 
     def has_room(self, size: int) -> bool:
         """Whether records of `size` bytes, their keeping included, can be accepted now."""
-        return self.unacked_bytes + size <= self._config.buffer_bytes
+        return self.unacked_bytes + size <= self.config.buffer_bytes
 
     @property
     def unacknowledged(self) -> int:
@@ -143,7 +143,7 @@ class Producer(Role):
             return []
         if len(subscription(Head)) < len(prefix) < len(own):
             # Only C consumers leave out the NUL. However many come, HEADs go on.
-            latest = self._last_head + 2 * self._config.head_interval_s
+            latest = self._last_head + 2 * self.config.head_interval_s
             later = max(self._next_head, now + _REFERENCE_PAUSE_S)
             self._next_head = max(self._next_head, min(later, latest))
         elif self._continued and now - self._last_head >= _HEAD_PAUSE_S:
@@ -200,7 +200,7 @@ class Producer(Role):
         return self.acked < max(self.next, self._sent)
 
     def _head(self, now: float) -> list[Action]:
-        self._next_head = now + self._config.head_interval_s
+        self._next_head = now + self.config.head_interval_s
         self._last_head = now
         if not self.next:
             return []  # the first record was sent in an earlier life, and not yet in this one
@@ -216,7 +216,7 @@ class Producer(Role):
         if store not in self._acks and len(self._acks) >= _MAX_STORES:
             return []
         self._acks[store] = max(self._acks.get(store, 0), sequence + 1)
-        wanted = self._config.min_store_acks
+        wanted = self.config.min_store_acks
         if len(self._acks) < wanted:
             return []
         enough = sorted(self._acks.values(), reverse=True)[wanted - 1]
