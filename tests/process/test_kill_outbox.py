@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import random
 import sys
+import time
 
 import pytest
 
 from tests.support import outbox_lives
-from tests.support.processes import eventually
+from tests.support.processes import dafka, eventually
 
 pytestmark = pytest.mark.process
 
@@ -58,3 +61,25 @@ def test_a_producer_that_is_killed_at_random_moments_continues_its_partition(res
 @pytest.mark.parametrize("seed", range(40, 44))
 def test_it_does_so_however_often(restless, seed):
     die_again_and_again(restless, seed, lives=150, within=500)
+
+
+def test_a_command_that_is_killed_goes_on_with_its_file_where_it_stopped(restless):
+    chance = random.Random(7)
+    _, cluster = restless.server()
+    count = 200_000
+    file = restless.directory / "lines"
+    file.write_bytes(b"".join(b"%d\n" % number for number in range(count)))
+    command = dafka("produce", "t", file, "--outbox", "box", "--resume", "--json", *cluster.at)
+    for _ in range(4):
+        victim = restless.start(command)
+        time.sleep(0.35 + chance.uniform(0.0, 0.6))
+        victim.kill()
+    report = json.loads(restless.run(command).printed())
+    assert 0 < report["skipped"] < count, "it was killed before, or after, all it had to do"
+    assert report["skipped"] + report["records"] == count
+    assert report["unacknowledged"] == 0
+    flags = ("--from", "earliest", "--format", "raw", *cluster.at)
+    late = restless.run(dafka("consume", "t", "--count", str(count), *flags))
+    assert late.printed() == file.read_bytes()
+    more = restless.run(dafka("consume", "t", "--timeout", "0.5", *flags))
+    assert more.printed() == file.read_bytes()
