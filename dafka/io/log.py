@@ -1,22 +1,19 @@
 """The durable record log of a node: appends runs, reads runs, checks what is on disk.
 
-The only importer of diskcache. Plain blocking code, to be called in threads: one `append` at a
-time, any number of reads beside it. Decides when records are durable; what to append, when to
+The only importer of diskcache. Plain blocking code, to be called in threads: one change at a time,
+any number of reads beside it. Decides when records are durable; what to append, when to
 acknowledge and what to do about damage is the caller's to decide.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from itertools import groupby
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 from uuid import uuid4
 
 import diskcache
@@ -24,13 +21,25 @@ import diskcache
 from dafka.core.run import Run
 from dafka.errors import Closed, ConfigError, StoreError
 from dafka.io import log_format as fmt
-from dafka.io.log_check import Damage, Damaged, check
-from dafka.io.log_connections import BUSY_TIMEOUT_S, PRAGMAS, SYNCHRONOUS, Connections
+from dafka.io.log_check import check
+from dafka.io.log_connections import (
+    BUSY_TIMEOUT_S,
+    FAILURES,
+    PRAGMAS,
+    SYNCHRONOUS,
+    Connections,
+    cause,
+)
+from dafka.io.log_damage import Damage, Damaged, Quarantine
 from dafka.io.log_directory import DATABASE, DirectoryLock, take
-from dafka.io.log_format import MAX_CONTENT_BYTES, BadValue, Value
-from dafka.io.log_index import Extent, Index, Plan, Recent, Span
+from dafka.io.log_format import MAX_CONTENT_BYTES, BadValue
+from dafka.io.log_index import Index
+from dafka.io.log_load import load
+from dafka.io.log_reading import Oldest, Reader
+from dafka.io.log_values import Extent
+from dafka.io.log_writing import Writer
 
-__all__ = ["MAX_CONTENT_BYTES", "Damage", "Damaged", "Extent", "Log"]
+__all__ = ["MAX_CONTENT_BYTES", "Damage", "Damaged", "Extent", "Log", "Oldest"]
 
 _SETTINGS = {
     "eviction_policy": "none",
@@ -41,21 +50,11 @@ _SETTINGS = {
     "disk_min_file_size": 1 << 40,
     # While it opens only: diskcache commits some thirty times, and NORMAL loses no record by it.
     "sqlite_synchronous": 1,
+    # INCREMENTAL: free pages are given back when asked to, not at every commit. Not among PRAGMAS,
+    # since it is a property of the database, and setting it takes a lock.
+    "sqlite_auto_vacuum": 2,
     **{f"sqlite_{name}": value for name, value in PRAGMAS.items()},
 }
-_KEYS_AT_ONCE = 10_000
-_KEYS = (
-    "SELECT key FROM Cache WHERE key >= ? AND key < ? AND length(key) = ? AND raw = 1 ORDER BY key"
-)
-_FAILURES = (sqlite3.Error, OSError, diskcache.Timeout)
-_DAMAGE_CODES = {
-    sqlite3.SQLITE_CORRUPT,
-    sqlite3.SQLITE_NOTADB,
-    sqlite3.SQLITE_IOERR_READ,
-    sqlite3.SQLITE_IOERR_SHORT_READ,
-}
-
-logger = logging.getLogger("dafka.log")
 
 
 class _BytesDisk(diskcache.Disk):  # type: ignore[misc]
@@ -104,13 +103,26 @@ class _Cache(diskcache.Cache):  # type: ignore[misc]
             finally:
                 del self._local.con
 
+    @contextmanager
+    def change(self) -> Iterator[_Cache]:
+        """The same within a transaction, which is durable when this ends without an error."""
+        try:
+            with self.lend(), self.transact():
+                yield self
+        except diskcache.Timeout as error:
+            # Its name hides what the database said.
+            raise sqlite3.OperationalError(cause(error)) from error
+
 
 class Log:
     """The records of all partitions in one directory, which one process uses at a time.
 
-    `durability="fsync"` has every append on the disk when it returns. With `"os"` it is in the
-    hands of the operating system: kept if the process dies, even by kill -9, but the last appends
+    `durability="fsync"` has every change on the disk when it returns. With `"os"` it is in the
+    hands of the operating system: kept if the process dies, even by kill -9, but the last changes
     may be lost (never torn) if the machine loses power. `clock` returns seconds since 1970.
+
+    What changes the log (`append`, `drop`, `merge`, `repair`, `vacuum`) is called by one thread at
+    a time, everything else by any. Raises `StoreError` for what cannot be read or written now.
     """
 
     def __init__(
@@ -128,11 +140,24 @@ class Log:
         """Names this directory's records, over restarts: what stores are told apart by. Known
         once the log is open."""
         self._clock = clock
-        self._appending = threading.Lock()
         self._lock: DirectoryLock | None = None
         self._cache: _Cache | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        """Know of nothing stored."""
         self._index = Index()
-        self._recent = Recent()
+        self._quarantine = Quarantine()
+        self._reader = Reader(self.directory, self._index, self._quarantine, self._lend)
+        self._writer = Writer(
+            self.directory,
+            self._index,
+            self._quarantine,
+            self._reader,
+            self._change,
+            self._lend,
+            self._clock,
+        )
 
     def open(self) -> None:
         """Create the directory if need be, lock it and load the index; raises `StoreError`."""
@@ -142,38 +167,20 @@ class Log:
             # diskcache would expand it and put the records elsewhere.
             raise StoreError(f"{self.directory} names a variable: give the directory itself")
         self._lock = take(self.directory)
-        self._index = Index()
-        self._recent = Recent()
+        self._begin()
         try:
             self._cache = _Cache(self.directory, self._synchronous)
             with self._cache.lend() as cache:
                 cache.add(fmt.VERSION_KEY, fmt.VERSION)
                 cache.add(fmt.IDENTITY_KEY, uuid4().hex.upper().encode())
                 self.identity = cache.get(fmt.IDENTITY_KEY).decode("ascii", "replace")
-                self._load(cache)
+                load(self._index, cache)
         except BaseException as error:
             self.close()
-            if isinstance(error, _FAILURES):
-                reason = f"{self.directory} cannot be opened: {_cause(error)}"
+            if isinstance(error, FAILURES):
+                reason = f"{self.directory} cannot be opened: {cause(error)}"
                 raise StoreError(reason) from error
             raise
-
-    def _load(self, cache: Any) -> None:
-        # Not iterkeys(), which asks for 100 keys at a time. This reads SQLite's index over the
-        # keys and never a value.
-        for (key,) in cache._sql(_KEYS, (b"p", b"q", fmt.PARTITION_KEY_BYTES)).fetchall():
-            number = fmt.partition_number(key)
-            try:
-                topic, partition = fmt.decode_partition(key, cache.get(key) or b"")
-                self._index.name(number, topic, partition)
-            except BadValue as error:
-                self._index.reserve(number)
-                logger.warning("damaged_partition key=%s reason=%s", key.hex(), error)
-        cursor = cache._sql(_KEYS, (b"r", b"s", fmt.RECORD_KEY_BYTES))
-        while keys := [key for (key,) in cursor.fetchmany(_KEYS_AT_ONCE)]:
-            for number, some in groupby(keys, fmt.partition_number):
-                if not self._index.load(number, list(some)):
-                    logger.warning("nameless_partition number=%d", number)
 
     def close(self) -> None:
         """Wait for calls that are under way and let go of the directory; harmless if not open."""
@@ -193,6 +200,8 @@ class Log:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    # Changing
+
     def append(self, runs: Sequence[Run]) -> None:
         """Store runs durably in one transaction: all of them, or none if it raises.
 
@@ -201,32 +210,55 @@ class Log:
         later attempt may succeed. Raises `ValueError` for what no attempt can store: a run that
         does not continue its partition, a content above `MAX_CONTENT_BYTES`.
         """
-        cache = self._opened()
-        if not self._appending.acquire(blocking=False):
-            raise RuntimeError("only one append at a time: another one is still running")
-        try:
-            plan = self._index.plan(runs)
-            if plan.pieces:
-                self._write(cache, plan)
-                self._index.extend(plan)
-        finally:
-            self._appending.release()
+        self._opened()
+        self._writer.append(runs)
 
-    def _write(self, cache: _Cache, plan: Plan) -> None:
-        arrival_ms = int(self._clock() * 1000)
-        try:
-            # Not transact(retry=True): it would repeat a BEGIN that fails for any reason for ever.
-            with cache.lend(), cache.transact():
-                for number, name in plan.newcomers.items():
-                    key = fmt.partition_key(number)
-                    _add(cache, key, fmt.encode_partition(key, *name))
-                for piece in plan.pieces:
-                    key = fmt.record_key(piece.number, piece.first, len(piece.contents))
-                    _add(cache, key, fmt.encode_value(key, arrival_ms, piece.contents))
-        except _FAILURES as error:
-            raise StoreError(
-                f"records cannot be written to {self.directory}: {_cause(error)}"
-            ) from error
+    def drop(
+        self,
+        topic: str,
+        partition: str,
+        before: int,
+        *,
+        exact: bool = False,
+        max_values: int = 64,
+    ) -> bool:
+        """Forget the records before an offset, durably; the partition continues as before.
+
+        A value is forgotten as a whole or, because of a record from `before` on, not at all. If
+        `exact`, the earliest offset becomes `before` in any case: within a value, or beyond all
+        records, where the partition then continues; an unknown partition is made to begin there.
+
+        Records are forgotten at once. Their values are removed bit by bit, `max_values` a call:
+        True if some are left, which any later call for this partition removes as well.
+        """
+        self._opened()
+        return self._writer.drop(topic, partition, before, exact, max_values)
+
+    def merge(self, max_bytes: int | None = None) -> bool:
+        """Replace small neighbouring values by one, durably; True if there may be more to do.
+
+        One bounded step. Records stay as they are; they only cost less to keep.
+        """
+        self._opened()
+        return self._writer.merge(min(max_bytes or fmt.VALUE_BYTES, fmt.VALUE_BYTES))
+
+    def repair(self, run: Run) -> None:
+        """Replace quarantined records by those of a run, durably.
+
+        Sound records stay as they are. Of a damaged value, what the run lacks stays quarantined.
+        """
+        self._opened()
+        self._writer.repair(run)
+
+    def vacuum(self, max_pages: int = 1024) -> bool:
+        """Give space that is free back to the file system; True if there is more to do.
+
+        One bounded step. Some free space stays in the file, for records to come.
+        """
+        self._opened()
+        return self._writer.vacuum(max_pages)
+
+    # Reading
 
     def read(
         self, topic: str, partition: str, first: int, *, max_records: int, max_bytes: int
@@ -236,77 +268,80 @@ class Log:
         Ends at the bounds, but has at least one record; it may end earlier. Raises `Damaged` if
         the record at `first` is damaged, and `StoreError` if it cannot be read now.
         """
-        contents: list[bytes] = []
-        span = self._index.find(topic, partition, first)
-        while span is not None:
-            try:
-                value = self._recent.take(span) or self._fetch(topic, partition, span)
-            except Damaged:
-                if contents:
-                    break
-                raise
-            skip = first + len(contents) - span.first
-            more = value.contents(
-                skip, max_records - len(contents), max_bytes, at_least=0 if contents else 1
-            )
-            contents += more
-            max_bytes -= sum(map(len, more))
-            if skip + len(more) < len(value):
-                self._recent.keep(span, value)
-                break
-            if max_bytes <= 0 or len(contents) >= max_records:
-                break
-            span = self._index.find(topic, partition, first + len(contents))
-        return Run(topic, partition, first, contents) if contents else None
-
-    def _fetch(self, topic: str, partition: str, span: Span) -> Value:
-        """The value of a span, verified; raises `Damaged` or `StoreError`."""
-        cache = self._opened()
-        try:
-            if span.key is None:
-                raise BadValue("they are missing")
-            with cache.lend():
-                data = cache.get(span.key)
-            if data is None:
-                raise BadValue("they are missing")
-            return fmt.decode_value(span.key, data)
-        except BadValue as error:
-            raise Damaged(topic, partition, span.first, span.last, str(error)) from error
-        except _FAILURES as error:
-            if getattr(error, "sqlite_errorcode", None) in _DAMAGE_CODES:
-                reason = _cause(error)
-                raise Damaged(topic, partition, span.first, span.last, reason) from error
-            raise StoreError(f"{self.directory} cannot be read: {_cause(error)}") from error
+        return self._reader.read(topic, partition, first, max_records, max_bytes)
 
     def partitions(self) -> list[Extent]:
-        """What is stored of every partition at this moment."""
+        """What is stored of every partition at this moment, also of those without records."""
         return list(self._index.extents().values())
 
     def extent(self, topic: str, partition: str) -> Extent | None:
-        """What is stored of one partition; None if it has no records."""
+        """What is stored of one partition; None if it is unknown."""
         return self._index.extent(topic, partition)
 
-    def check(self, progress: Callable[[int], object] = lambda _: None) -> Iterator[Damage]:
-        """Read and verify everything, yielding what is damaged; the log may be in use meanwhile.
+    def oldest(self, topic: str, partition: str) -> Oldest | None:
+        """What is known of the oldest value of a partition; None if no record is kept.
 
-        `progress` is called with a number of records that have been verified.
+        Reads the value the first time only.
         """
-        return check(self._index, self._opened().lend, self._fetch, progress)
+        return self._reader.oldest(topic, partition)
+
+    def cut(
+        self,
+        topic: str,
+        partition: str,
+        *,
+        keep_bytes: int | None = None,
+        keep_records: int | None = None,
+    ) -> int:
+        """The offset to `drop` before, so that at most `keep_bytes` of whole values stay.
+
+        Or so that at least `keep_records` stay, but no value more than that takes. Given both, the
+        one that keeps less counts. The newest value always stays.
+        """
+        return self._index.cut(topic, partition, keep_bytes, keep_records)
+
+    def digest(self, topic: str, partition: str) -> str:
+        """A hash, in hex, of a partition's extent and every record's length and content.
+
+        Two logs that keep the same records give the same, however these are cut into values.
+        """
+        return self._reader.digest(topic, partition)
+
+    # Damage
+
+    def quarantine(
+        self,
+        topic: str,
+        partition: str,
+        first: int,
+        last: int,
+        reason: str = "they were found to be wrong",
+    ) -> None:
+        """Note that records are damaged: reading them raises `Damaged` until they are repaired.
+
+        Reading or checking a damaged value does so by itself. Forgotten when the log is closed.
+        """
+        self._quarantine.add(Damage(topic, partition, first, last, reason))
+
+    def quarantined(self) -> list[Damage]:
+        """The damaged ranges known, and partitions of which damage leaves no offset known."""
+        lost = "the entry that tells where the partition continues is damaged or missing"
+        return [
+            *self._quarantine.ranges(),
+            *(Damage(*name, 0, -1, lost) for name in self._index.unplaced()),
+        ]
+
+    def check(self) -> Iterator[Damage]:
+        """Read and verify everything, yielding what is damaged; the log may be in use meanwhile."""
+        return check(self._index, self._opened().lend, self._reader)
 
     def _opened(self) -> _Cache:
         if self._cache is None:
             raise Closed(f"the log in {self.directory} is not open")
         return self._cache
 
+    def _lend(self) -> AbstractContextManager[_Cache]:
+        return self._opened().lend()
 
-def _add(cache: Any, key: bytes, value: bytes) -> None:
-    """Store a new entry: nothing stored is ever overwritten."""
-    if not cache.add(key, value):
-        raise sqlite3.IntegrityError(f"there is already an entry for the new key {key.hex()}")
-
-
-def _cause(error: BaseException) -> str:
-    """What went wrong first: a Timeout or failed ROLLBACK hides the error that led to it."""
-    while isinstance(error.__context__, _FAILURES):
-        error = error.__context__
-    return str(error) or type(error).__name__
+    def _change(self) -> AbstractContextManager[_Cache]:
+        return self._opened().change()

@@ -6,65 +6,30 @@ Only finds damage; what to do about it is the caller's to decide.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
 
 from dafka.errors import StoreError
 from dafka.io import log_format as fmt
-from dafka.io.log_index import Extent, Index, Span
+from dafka.io.log_damage import Damage, Damaged
+from dafka.io.log_index import Index
+from dafka.io.log_reading import Lend, Reader
+from dafka.io.log_values import Extent
 
 _KEYS_AT_ONCE = 1000
 _ODD_KEYS = "SELECT rowid FROM Cache WHERE raw IS NOT 1 OR typeof(key) <> 'blob' OR key = x''"
 _NEXT_KEYS = "SELECT key FROM Cache WHERE raw = 1 AND key > ? ORDER BY key LIMIT ?"
 
-Lend = Callable[[], AbstractContextManager[Any]]
 
-
-@dataclass(frozen=True, slots=True)
-class Damage:
-    """Something wrong in a log; where it is of no known partition, the names are empty.
-
-    `last` is below `first` where no offsets are known.
-    """
-
-    topic: str
-    partition: str
-    first: int
-    last: int
-    reason: str
-
-
-class Damaged(StoreError):
-    """Records that are stored, but cannot be read: offsets `first` to `last` of a partition."""
-
-    def __init__(self, topic: str, partition: str, first: int, last: int, reason: str) -> None:
-        super().__init__(
-            f"records of topic {topic!r}, partition {partition}, offsets {first} to {last}"
-            f" are damaged: {reason}"
-        )
-        self.topic = topic
-        self.partition = partition
-        self.first = first
-        self.last = last
-        self.reason = reason
-
-
-def check(
-    index: Index,
-    lend: Lend,
-    fetch: Callable[[str, str, Span], object],
-    progress: Callable[[int], object],
-) -> Iterator[Damage]:
+def check(index: Index, lend: Lend, reader: Reader) -> Iterator[Damage]:
     """Everything that is wrong with the log that `index` describes."""
     try:
         yield from _structure(lend)
         yield from _keys(index, lend)
+        yield from _floors(index, lend)
     except sqlite3.Error as error:
         yield _elsewhere(f"SQLite cannot read its database: {error}")
     for number, extent in index.extents().items():
-        yield from _values(index, number, extent, fetch, progress)
+        yield from _values(index, number, extent, reader)
 
 
 def _structure(lend: Lend) -> Iterator[Damage]:
@@ -102,34 +67,44 @@ def _key(index: Index, key: bytes) -> Damage | None:
     if index.knows(number):
         return None
     if record is None:
+        if key == fmt.floor_key(number):
+            return None
         return _elsewhere(f"the entry of partition number {number} is damaged, or is a second one")
-    first, count = record[1:]
+    first, count = record[1:3]
     reason = f"they belong to partition number {number}, which no entry names"
     return Damage("", "", first, first + count - 1, reason)
 
 
-def _values(
-    index: Index,
-    number: int,
-    extent: Extent,
-    fetch: Callable[[str, str, Span], object],
-    progress: Callable[[int], object],
-) -> Iterator[Damage]:
+def _floors(index: Index, lend: Lend) -> Iterator[Damage]:
+    """Partitions whose entry does not tell where they begin."""
+    numbers = index.numbers()
+    for number, (topic, partition) in numbers.items():
+        key = fmt.floor_key(number)
+        try:
+            with lend() as cache:
+                entry = cache.get(key)
+            fmt.decode_floor(key, entry or b"")
+        except fmt.BadValue as error:
+            yield Damage(topic, partition, 0, -1, str(error))
+
+
+def _values(index: Index, number: int, extent: Extent, reader: Reader) -> Iterator[Damage]:
     topic, partition = extent.topic, extent.partition
     expected = extent.earliest
     for span in index.spans(number):
         if span.first > expected:
             yield Damage(topic, partition, expected, span.first - 1, "they are missing")
-        elif span.first < expected:
+        elif span.first < expected and expected > extent.earliest:
             last = min(span.last, expected - 1)
             yield Damage(topic, partition, span.first, last, "they are stored twice")
         expected = max(expected, span.last + 1)
         try:
-            fetch(topic, partition, span)
+            reader.value(topic, partition, span)
         except StoreError as error:
             reason = error.reason if isinstance(error, Damaged) else str(error)
             yield Damage(topic, partition, span.first, span.last, reason)
-        progress(span.last - span.first + 1)
+    if expected < extent.next:
+        yield Damage(topic, partition, expected, extent.next - 1, "they are missing")
 
 
 def _elsewhere(reason: str) -> Damage:

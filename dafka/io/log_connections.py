@@ -21,13 +21,36 @@ SYNCHRONOUS = {"fsync": 2, "os": 1}
 """SQLite's `synchronous`: FULL syncs the write-ahead log at every commit, NORMAL does not."""
 
 PRAGMAS = {
-    "auto_vacuum": 0,
     "cache_size": 1000,
     "journal_mode": "wal",
+    # What a large commit made of the write-ahead log is given back.
+    "journal_size_limit": 64 << 20,
     # A disk error below mapped memory is a SIGBUS that kills the node, not an exception.
     "mmap_size": 0,
     "wal_autocheckpoint": 2000,
 }
+
+
+FAILURES = (sqlite3.Error, OSError)
+"""What goes wrong between SQLite, the system and the disk."""
+_DAMAGE_CODES = {
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_IOERR_READ,
+    sqlite3.SQLITE_IOERR_SHORT_READ,
+}
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether what is on disk is wrong, rather than that it cannot be read now."""
+    return getattr(error, "sqlite_errorcode", None) in _DAMAGE_CODES
+
+
+def cause(error: BaseException) -> str:
+    """What went wrong first: a failed ROLLBACK hides the error that led to it."""
+    while isinstance(error.__context__, FAILURES):
+        error = error.__context__
+    return str(error) or type(error).__name__
 
 
 class Connections:

@@ -20,6 +20,7 @@ LOCK = "lock"
 # A file system's own directory: an empty disk mounted as data directory is not a foreign one.
 _NOT_OURS_NOR_FOREIGN = {"lost+found"}
 _HEADER = b"SQLite format 3\0"
+_UNFINISHED = sqlite3.SQLITE_READONLY_ROLLBACK
 
 
 class DirectoryLock:
@@ -107,7 +108,7 @@ def _recognise(directory: Path, began: bool) -> None:
             " give an empty directory, or one that a Dafka store made"
         )
     try:
-        version = _version(directory / DATABASE)
+        version = _version(directory / DATABASE, began)
         if version is None and not began:
             raise sqlite3.DatabaseError("it has no entry that tells its format")
     except sqlite3.Error as error:
@@ -122,15 +123,25 @@ def _recognise(directory: Path, began: bool) -> None:
         )
 
 
-def _version(database: Path) -> object:
+def _version(database: Path, began: bool) -> object:
     """The format in a database; None if it was never finished; sqlite3.Error if it is no log."""
+    try:
+        return _read_version(database, "ro")
+    except sqlite3.Error as error:
+        if not began or getattr(error, "sqlite_errorcode", None) != _UNFINISHED:
+            raise
+    # We were killed while we created it: what that began must be taken back before it is read.
+    return _read_version(database, "rw")
+
+
+def _read_version(database: Path, mode: str) -> object:
     with database.open("rb") as file:
         header = file.read(len(_HEADER))
     if not header:
         return None
     if header != _HEADER:
         raise sqlite3.DatabaseError("it does not begin as SQLite's databases do")
-    uri = f"{database.absolute().as_uri()}?mode=ro"
+    uri = f"{database.absolute().as_uri()}?mode={mode}"
     with closing(sqlite3.connect(uri, uri=True)) as connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
         if tables and "Settings" not in tables:

@@ -2,16 +2,21 @@
 
 Decides the format on disk; knows neither files nor SQLite. All integers are big-endian.
 
-    key of a value            "r" partition-number:u32 first-offset:u64 count:u32
+    key of a value            "r" partition-number:u32 first-offset:u64 count:u32 size:u32
     key of a partition        "p" partition-number:u32
+    key of a floor            "f" partition-number:u32
     key of the format         "v"
     key of the identity       "i"
-    value                     "DFKA" version:u8 crc32:u32 arrival-ms:u64 count:u32
+    value                     "DFKA" version:u8 crc32:u32 count:u32 arrivals:u32
+                              arrivals times arrival-ms:u64 count:u32
                               count times length:u32, then the contents
     entry of a partition      crc32:u32 topic-length:u32 topic partition
+    entry of a floor          crc32:u32 earliest-offset:u72
 
 A checksum covers its key as well, so that a value under a wrong key is not taken for another one.
-The count is in the key so that the index can be loaded from the keys alone.
+Count and size are in the key so that the index can be loaded from the keys alone. A size is the
+bytes of the lengths and the contents: it does not depend on how records are cut into values.
+A floor may be one more than the largest offset, which takes more than 64 bits.
 """
 
 from __future__ import annotations
@@ -19,9 +24,9 @@ from __future__ import annotations
 import sys
 from array import array
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate, pairwise, zip_longest
 from struct import Struct
 from zlib import crc32
 
@@ -38,15 +43,23 @@ MAX_OFFSET = (1 << 64) - 1
 
 _MAGIC = b"DFKA"
 _VALUE_VERSION = 1
-_RECORD_KEY = Struct(">cIQI")
+_RECORD_KEY = Struct(">cIQII")
 _PARTITION_KEY = Struct(">cI")
 _ENTRY = Struct(">II")
+_FLOOR_BYTES = 9
+_CRC_BYTES = 4
 _HEAD = Struct(">4sBI")
-_META = Struct(">QI")
+_META = Struct(">II")
+_ARRIVAL = Struct(">QI")
 RECORD_KEY_BYTES = _RECORD_KEY.size
 PARTITION_KEY_BYTES = _PARTITION_KEY.size
-_LENGTHS_AT = _HEAD.size + _META.size
-_LENGTH_BYTES = 4
+_ARRIVALS_AT = _HEAD.size + _META.size
+LENGTH_BYTES = 4
+MAX_ARRIVALS = 1024
+"""So many times of arrival a value keeps at most: merging a day of records keeps the hours."""
+
+Arrivals = Sequence[tuple[int, int]]
+"""When the records of a value arrived: milliseconds since 1970, and how many then."""
 
 
 class BadValue(ValueError):
@@ -57,12 +70,17 @@ class BadValue(ValueError):
 class Value:
     """A verified value: `bounds` are the positions in `data` between its contents."""
 
-    arrival_ms: int
+    arrivals: Arrivals
     bounds: list[int]
     data: bytes
 
     def __len__(self) -> int:
         return len(self.bounds) - 1
+
+    @property
+    def arrival_ms(self) -> int:
+        """When the newest of its records arrived."""
+        return max([moment for moment, _ in self.arrivals])
 
     def contents(self, skip: int, max_records: int, max_bytes: int, at_least: int) -> list[bytes]:
         """Contents after the first `skip`: what fits both bounds, but `at_least` so many."""
@@ -72,19 +90,57 @@ class Value:
         return [data[start:end] for start, end in pairwise(self.bounds[skip : stop + 1])]
 
 
-def record_key(number: int, first: int, count: int) -> bytes:
+def size_of(contents: Sequence[bytes]) -> int:
+    """The size of a value with these contents, as its key tells it."""
+    return sum(map(len, contents)) + LENGTH_BYTES * len(contents)
+
+
+def record_key(number: int, first: int, count: int, size: int) -> bytes:
     """The key of the value with `count` records from offset `first` of partition `number`."""
-    return _RECORD_KEY.pack(b"r", number, first, count)
+    return _RECORD_KEY.pack(b"r", number, first, count, size)
 
 
-def parse_record_key(key: bytes) -> tuple[int, int, int] | None:
-    """Partition number, first offset and count of a value's key; None if it is not one."""
+def parse_record_key(key: bytes) -> tuple[int, int, int, int] | None:
+    """Partition number, first offset, count and size of a value's key; None if it is not one."""
     if len(key) != RECORD_KEY_BYTES or key[:1] != b"r":
         return None
-    _, number, first, count = _RECORD_KEY.unpack(key)
+    _, number, first, count, size = _RECORD_KEY.unpack(key)
     if count == 0 or first + count - 1 > MAX_OFFSET:
         return None
-    return number, first, count
+    return number, first, count, size
+
+
+def key_size(key: bytes) -> int:
+    """The size in the key of a value."""
+    return int.from_bytes(key[17:], "big")
+
+
+def columns(keys: Sequence[bytes]) -> tuple[array[int], array[int], array[int], array[int]]:
+    """Partition numbers, first offsets, counts and sizes of values' keys, without an object each.
+
+    The keys must have the length of a value's key.
+    """
+    data = b"".join(keys)
+    number, first, count, size = (
+        _column(data, "I", 1),
+        _column(data, "Q", 5),
+        _column(data, "I", 13),
+        _column(data, "I", 17),
+    )
+    return number, first, count, size
+
+
+def _column(data: bytes, code: str, at: int) -> array[int]:
+    """The integers at one place of all keys in `data`: each of their bytes is copied at once."""
+    column = array(code)
+    width = column.itemsize
+    raw = bytearray(len(data) // RECORD_KEY_BYTES * width)
+    for i in range(width):
+        raw[i::width] = data[at + i :: RECORD_KEY_BYTES]
+    column.frombytes(raw)
+    if sys.byteorder == "little":
+        column.byteswap()
+    return column
 
 
 def partition_key(number: int) -> bytes:
@@ -92,14 +148,19 @@ def partition_key(number: int) -> bytes:
     return _PARTITION_KEY.pack(b"p", number)
 
 
+def floor_key(number: int) -> bytes:
+    """The key of the entry that tells the earliest offset kept of partition `number`."""
+    return _PARTITION_KEY.pack(b"f", number)
+
+
 def partition_number(key: bytes) -> int:
-    """The partition number in a key of a value or of a partition."""
+    """The partition number in a key of a value, a partition or a floor."""
     return int.from_bytes(key[1:5], "big")
 
 
 def parse_partition_key(key: bytes) -> int | None:
-    """The partition number of a partition's key; None if it is not one."""
-    is_one = len(key) == PARTITION_KEY_BYTES and key[:1] == b"p"
+    """The partition number of a partition's or a floor's key; None if it is neither."""
+    is_one = len(key) == PARTITION_KEY_BYTES and key[:1] in (b"p", b"f")
     return partition_number(key) if is_one else None
 
 
@@ -122,38 +183,75 @@ def decode_partition(key: bytes, entry: bytes) -> tuple[str, str]:
     return topic, rest[size:].decode("utf-8", "surrogateescape")
 
 
-def encode_value(key: bytes, arrival_ms: int, contents: Sequence[bytes]) -> bytes:
+def encode_floor(key: bytes, earliest: int) -> bytes:
+    """The entry that tells the earliest offset kept of a partition."""
+    rest = earliest.to_bytes(_FLOOR_BYTES, "big")
+    return crc32(rest, crc32(key)).to_bytes(_CRC_BYTES, "big") + rest
+
+
+def decode_floor(key: bytes, entry: bytes) -> int:
+    """The earliest offset in a floor's entry; raises `BadValue`."""
+    rest = entry[_CRC_BYTES:]
+    wanted = crc32(rest, crc32(key)).to_bytes(_CRC_BYTES, "big")
+    if len(rest) != _FLOOR_BYTES or entry[:_CRC_BYTES] != wanted:
+        raise BadValue("the entry that tells a partition's earliest offset is damaged")
+    return int.from_bytes(rest, "big")
+
+
+def join_arrivals(arrivals: Iterable[tuple[int, int]]) -> Arrivals:
+    """The same with neighbours joined where there are too many; the later time counts for both."""
+    joined = list(arrivals)
+    while len(joined) > MAX_ARRIVALS:
+        pairs = zip_longest(joined[::2], joined[1::2], fillvalue=(0, 0))
+        joined = [(max(a, b), m + n) for (a, m), (b, n) in pairs]
+    return joined
+
+
+def encode_value(key: bytes, arrivals: Arrivals, contents: Sequence[bytes]) -> bytes:
     """One value with these contents, to be stored under `key`."""
     lengths = array("I", map(len, contents))
     if sys.byteorder == "little":
         lengths.byteswap()
-    body = b"".join((_META.pack(arrival_ms, len(contents)), lengths.tobytes(), *contents))
+    times = b"".join([_ARRIVAL.pack(*arrival) for arrival in arrivals])
+    meta = _META.pack(len(contents), len(arrivals))
+    body = b"".join((meta, times, lengths.tobytes(), *contents))
     return _HEAD.pack(_MAGIC, _VALUE_VERSION, crc32(body, crc32(key))) + body
 
 
 def decode_value(key: bytes, data: bytes) -> Value:
     """Verify a value completely and find its contents; raises `BadValue`."""
-    if len(data) < _LENGTHS_AT:
+    if not data:
+        raise BadValue("they are missing")
+    if len(data) < _ARRIVALS_AT:
         raise BadValue(f"a value has only {len(data)} bytes")
     magic, version, checksum = _HEAD.unpack_from(data)
     if magic != _MAGIC or version != _VALUE_VERSION:
         raise BadValue("a value does not begin as values do")
     if crc32(memoryview(data)[_HEAD.size :], crc32(key)) != checksum:
         raise BadValue("the checksum of a value is wrong")
-    arrival_ms, count = _META.unpack_from(data, _HEAD.size)
-    if key[-4:] != count.to_bytes(4, "big"):
+    return _parse_value(key, data)
+
+
+def _parse_value(key: bytes, data: bytes) -> Value:
+    *_, told, size = _RECORD_KEY.unpack(key)
+    count, times = _META.unpack_from(data, _HEAD.size)
+    if count != told:
         raise BadValue("a value does not hold the number of records its key tells")
-    contents_at = _LENGTHS_AT + _LENGTH_BYTES * count
+    lengths_at = _ARRIVALS_AT + _ARRIVAL.size * times
+    contents_at = lengths_at + LENGTH_BYTES * count
     if contents_at > len(data):
         raise BadValue("a value ends among its lengths")
+    arrivals = list(_ARRIVAL.iter_unpack(data[_ARRIVALS_AT:lengths_at]))
+    if sum([number for _, number in arrivals]) != count:
+        raise BadValue("the arrivals in a value do not add up to its records")
     lengths = array("I")
-    lengths.frombytes(data[_LENGTHS_AT:contents_at])
+    lengths.frombytes(data[lengths_at:contents_at])
     if sys.byteorder == "little":
         lengths.byteswap()
     bounds = list(accumulate(lengths, initial=contents_at))
-    if bounds[-1] != len(data):
+    if bounds[-1] != len(data) or len(data) - lengths_at != size:
         raise BadValue("the lengths in a value do not add up to its size")
-    return Value(arrival_ms, bounds, data)
+    return Value(arrivals, bounds, data)
 
 
 def cut(contents: Sequence[bytes]) -> list[int]:
@@ -161,7 +259,7 @@ def cut(contents: Sequence[bytes]) -> list[int]:
 
     The lengths count as well, so that empty contents cannot make a value of any number of records.
     """
-    ends = list(accumulate([len(content) + _LENGTH_BYTES for content in contents], initial=0))
+    ends = list(accumulate([len(content) + LENGTH_BYTES for content in contents], initial=0))
     cuts = [0]
     while cuts[-1] < len(contents):
         fitting = bisect_right(ends, ends[cuts[-1]] + VALUE_BYTES) - 1

@@ -1,94 +1,45 @@
-"""Where the records are: every value's offsets, held in memory.
+"""Which partitions there are and where their values are, for any number of threads.
 
-Decides what continues a partition and which value holds an offset; touches no disk. A value costs
-12 bytes, so 100 million records of 100 bytes in full values cost about 130 kB.
+Decides what continues a partition; touches no disk.
 """
 
 from __future__ import annotations
 
-import sys
 import threading
-from array import array
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import count
+from functools import partial
+from itertools import groupby
 
 from dafka.core.run import Run
 from dafka.io import log_format as fmt
+from dafka.io.log_damage import Quarantine
+from dafka.io.log_plan import Plan, Row, check_contents, pieces
+from dafka.io.log_values import Extent, Span, Values
 
-_RECENT_VALUES = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Extent:
-    """What is stored of a partition: the offsets from `earliest` up to, but without, `next`."""
-
-    topic: str
-    partition: str
-    earliest: int
-    next: int
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Records that make one value."""
-
-    number: int
-    first: int
-    contents: Sequence[bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What one append writes: values, and entries for partitions seen for the first time."""
-
-    pieces: list[Piece]
-    newcomers: dict[int, tuple[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """The offsets of one value; `key` is None where there should be one, but is not."""
-
-    key: bytes | None
-    first: int
-    last: int
-
-
-@dataclass(slots=True)
-class _Partition:
-    topic: str
-    partition: str
-    firsts: array[int] = field(default_factory=lambda: array("Q"))
-    counts: array[int] = field(default_factory=lambda: array("I"))
-    next: int = 0
-
-    def add(self, first: int, count: int) -> None:
-        self.firsts.append(first)
-        self.counts.append(count)
-        self.next = max(self.next, first + count)
-
-    def span(self, number: int, at: int) -> Span:
-        first, count = self.firsts[at], self.counts[at]
-        return Span(fmt.record_key(number, first, count), first, first + count - 1)
+_MERGE_STEPS = 256
 
 
 class Index:
-    """The values of all partitions; every method may be called from any thread."""
+    """The values of all partitions; every method may be called from any thread.
+
+    Changes come from one thread at a time, so what it plans is still true when it is entered.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._partitions: dict[int, _Partition] = {}
+        self._partitions: dict[int, Values] = {}
         self._numbers: dict[tuple[str, str], int] = {}
         self._next_number = 0
+        self._unscanned: dict[int, None] = {}
+
+    # Loading
 
     def name(self, number: int, topic: str, partition: str) -> None:
         """Enter a partition that has no values yet; `BadValue` if it has another number already."""
         with self._lock:
             if (topic, partition) in self._numbers:
                 raise fmt.BadValue("another entry names the same partition")
-            self._partitions[number] = _Partition(topic, partition)
+            self._partitions[number] = Values(number, topic, partition)
             self._numbers[topic, partition] = number
             self._next_number = max(self._next_number, number + 1)
 
@@ -102,28 +53,48 @@ class Index:
         with self._lock:
             self._next_number = max(self._next_number, number + 1)
 
-    def load(self, number: int, keys: Sequence[bytes]) -> bool:
-        """Enter values of a partition from their keys, in the keys' order.
-
-        False if no partition has this number; it will not be given to a new one either.
-        """
-        firsts = array("Q", b"".join([key[5:13] for key in keys]))
-        counts = array("I", b"".join([key[13:17] for key in keys]))
-        if sys.byteorder == "little":
-            firsts.byteswap()
-            counts.byteswap()
-        ends = list(map(int.__add__, firsts, counts))
-        if 0 in counts or max(ends, default=0) - 1 > fmt.MAX_OFFSET:
-            return self.load(number, [key for key in keys if fmt.parse_record_key(key)])
-        self.reserve(number)
+    def load_floor(self, number: int, earliest: int) -> None:
+        """Enter where a partition begins."""
         with self._lock:
-            found = self._partitions.get(number)
-            if found is None:
-                return False
-            found.firsts.extend(firsts)
-            found.counts.extend(counts)
-            found.next = max(found.next, max(ends, default=0))
-            return True
+            if number in self._partitions:
+                self._partitions[number].earliest = earliest
+
+    def load(self, keys: Sequence[bytes]) -> list[int]:
+        """Enter values from their keys, in order; the partition numbers that nothing names.
+
+        Those will not be given to a new partition either.
+        """
+        numbers, firsts, counts, sizes = fmt.columns(keys)
+        ends = max(map(int.__add__, firsts, counts), default=0)
+        if 0 in counts or ends - 1 > fmt.MAX_OFFSET:
+            return self.load([key for key in keys if fmt.parse_record_key(key)])
+        nameless, start = [], 0
+        for number, some in groupby(numbers):
+            stop = start + sum(1 for _ in some)
+            self.reserve(number)
+            with self._lock:
+                found = self._partitions.get(number)
+                if found is None:
+                    nameless.append(number)
+                else:
+                    found.load(firsts[start:stop], counts[start:stop], sizes[start:stop])
+            start = stop
+        return nameless
+
+    def settle(self) -> None:
+        """All has been loaded."""
+        with self._lock:
+            for number, found in self._partitions.items():
+                found.settle()
+                self._unscanned[number] = None
+
+    def unplaced(self) -> list[tuple[str, str]]:
+        """Topic and partition of those of which nothing tells where they are."""
+        with self._lock:
+            lost = [found for found in self._partitions.values() if found.earliest is None]
+            return [(found.topic, found.partition) for found in lost]
+
+    # Appending
 
     def plan(self, runs: Iterable[Run]) -> Plan:
         """Join runs that follow each other and cut them into values; changes nothing.
@@ -134,31 +105,26 @@ class Index:
         joined: dict[tuple[str, str], list[Run]] = {}
         for run in runs:
             if run.contents:
-                _check_contents(run)
+                check_contents(run)
                 joined.setdefault((run.topic, run.partition), []).append(run)
-        plan = Plan([], {})
+        plan = Plan()
         for name, parts in joined.items():
             number = self._continue(name, parts, plan)
             contents = parts[0].contents
             if len(parts) > 1:
                 contents = [content for part in parts for content in part.contents]
-            start = 0
-            for stop in fmt.cut(contents):
-                plan.pieces.append(Piece(number, parts[0].first + start, contents[start:stop]))
-                start = stop
+            plan.pieces.extend(pieces(number, parts[0].first, contents))
         return plan
 
     def _continue(self, name: tuple[str, str], parts: list[Run], plan: Plan) -> int:
         """The partition's number, a new one for a new partition; every part must fit."""
         with self._lock:
-            number = self._numbers.get(name)
-            stored = None if number is None else self._partitions[number]
-            expected = stored.next if stored and stored.firsts else parts[0].first
-            if number is None:
-                number = self._next_number + len(plan.newcomers)
-                if number >= fmt.MAX_PARTITIONS:
-                    raise ValueError("no more partitions are possible in this log")
-                plan.newcomers[number] = name
+            number = self._number(name, plan)
+            stored = self._partitions.get(number)
+            if stored is not None and stored.earliest is not None:
+                expected = stored.next
+            else:
+                expected = plan.floors[number] = max(0, parts[0].first)
         for part in parts:
             if part.first != expected or part.first < 0 or part.next - 1 > fmt.MAX_OFFSET:
                 raise ValueError(
@@ -168,89 +134,130 @@ class Index:
             expected = part.next
         return number
 
+    def _number(self, name: tuple[str, str], plan: Plan) -> int:
+        """The partition's number; a new one is noted in the plan."""
+        number = self._numbers.get(name)
+        if number is None:
+            number = self._next_number + len(plan.newcomers)
+            if number >= fmt.MAX_PARTITIONS:
+                raise ValueError("no more partitions are possible in this log")
+            plan.newcomers[number] = name
+        return number
+
     def extend(self, plan: Plan) -> None:
         """Enter what has been written."""
-        for number, (topic, partition) in plan.newcomers.items():
-            self.name(number, topic, partition)
+        for number, name in plan.newcomers.items():
+            self.name(number, *name)
         with self._lock:
+            for number, earliest in plan.floors.items():
+                self._partitions[number].set_floor(earliest)
             for piece in plan.pieces:
-                self._partitions[piece.number].add(piece.first, len(piece.contents))
+                found = self._partitions[piece.number]
+                found.add(piece.first, len(piece.contents), piece.size)
+                self._unscanned[piece.number] = None
+
+    # Forgetting and replacing
+
+    def plan_drop(
+        self, name: tuple[str, str], before: int, exact: bool, max_values: int
+    ) -> tuple[Plan, list[bytes]]:
+        """What to write and the first keys to remove to forget the records before an offset.
+
+        One key more than `max_values` where there are more. Changes nothing.
+        """
+        plan = Plan()
+        with self._lock:
+            if name not in self._numbers and not exact:
+                return plan, []
+            number = self._number(name, plan)
+            found = self._partitions.get(number, Values(number, *name))
+            floor = found.floor(before, exact)
+            if floor is None:
+                return plan, []
+            if floor != found.earliest:
+                plan.floors[number] = floor
+            return plan, found.unused(floor, max_values + 1)
+
+    def removed(self, name: tuple[str, str], count: int) -> None:
+        """Enter that the first values of a partition, all forgotten, are no longer stored."""
+        with self._lock:
+            self._values(*name).remove(count)
+
+    def mergeable(self, max_bytes: int, quarantine: Quarantine) -> tuple[Row | None, bool]:
+        """Neighbours worth merging, or None; and whether there may be more."""
+        steps = _MERGE_STEPS
+        with self._lock:
+            while self._unscanned and steps > 0:
+                number = next(iter(self._unscanned))
+                found = self._partitions[number]
+                damaged = partial(quarantine.overlaps, found.topic, found.partition)
+                at, steps = found.mergeable(max_bytes, steps, damaged)
+                if at is not None:
+                    return self._row(found, at), True
+                if found.scanned >= len(found):
+                    del self._unscanned[number]
+            return None, bool(self._unscanned)
+
+    def row(self, topic: str, partition: str, first: int, last: int) -> Row:
+        """The kept values that have any of these offsets."""
+        with self._lock:
+            found = self._values(topic, partition)
+            return self._row(found, found.positions(first, last))
+
+    def replace(self, row: Row, values: Iterable[tuple[int, int, int]]) -> None:
+        """Enter what has been written instead of a row: first offsets, counts and sizes."""
+        with self._lock:
+            self._partitions[row.number].replace(row.positions, values)
+            self._unscanned[row.number] = None
+
+    def _row(self, found: Values, at: range) -> Row:
+        spans = [found.span(position) for position in at]
+        return Row(found.topic, found.partition, found.number, at, spans)
+
+    def cut(
+        self, topic: str, partition: str, keep_bytes: int | None, keep_records: int | None
+    ) -> int:
+        """The offset before which whole values can go; 0 for an unknown partition."""
+        with self._lock:
+            number = self._numbers.get((topic, partition))
+            if number is None:
+                return 0
+            return self._partitions[number].cut(keep_bytes, keep_records)
+
+    # Looking up
 
     def find(self, topic: str, partition: str, offset: int) -> Span | None:
         """The value that holds `offset`; None if the offset is not in the partition's extent."""
         with self._lock:
             number = self._numbers.get((topic, partition))
-            if number is None:
-                return None
-            found = self._partitions[number]
-            at = bisect_right(found.firsts, offset) - 1
-            if at < 0 or offset >= found.next:
-                return None
-            span = found.span(number, at)
-            if offset <= span.last:
-                return span
-            following = found.firsts[at + 1] if at + 1 < len(found.firsts) else found.next
-            return Span(None, span.last + 1, following - 1)
+            return None if number is None else self._partitions[number].find(offset)
+
+    def holds(self, topic: str, partition: str, span: Span) -> bool:
+        """Whether this very value is still one of the partition's."""
+        with self._lock:
+            return self._values(topic, partition).holds(span)
 
     def spans(self, number: int) -> Iterator[Span]:
-        """The values of a partition in order; those appended meanwhile follow."""
+        """The values kept of a partition at this moment, in order."""
         with self._lock:
-            found = self._partitions[number]
-        for at in count():
-            with self._lock:
-                if at >= len(found.firsts):
-                    return
-                span = found.span(number, at)
-            yield span
+            return self._partitions[number].spans()
+
+    def numbers(self) -> dict[int, tuple[str, str]]:
+        """Topic and partition of each partition number."""
+        with self._lock:
+            return {number: name for name, number in self._numbers.items()}
 
     def extents(self) -> dict[int, Extent]:
-        """What is stored of each partition that has records, by partition number."""
+        """What is kept of each partition, by partition number."""
         with self._lock:
-            return {
-                number: Extent(found.topic, found.partition, found.firsts[0], found.next)
-                for number, found in self._partitions.items()
-                if found.firsts
-            }
+            extents = {number: found.extent() for number, found in self._partitions.items()}
+        return {number: extent for number, extent in extents.items() if extent is not None}
 
     def extent(self, topic: str, partition: str) -> Extent | None:
-        """What is stored of one partition; None if it has no records."""
+        """What is kept of one partition; None if it is unknown."""
         with self._lock:
             number = self._numbers.get((topic, partition))
-            found = None if number is None else self._partitions[number]
-            if found is None or not found.firsts:
-                return None
-            return Extent(topic, partition, found.firsts[0], found.next)
+            return None if number is None else self._partitions[number].extent()
 
-
-class Recent:
-    """The last few verified values of which only a part was read: the rest is asked for next."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._values: dict[bytes | None, fmt.Value] = {}
-
-    def take(self, span: Span) -> fmt.Value | None:
-        """The value of a span, which is then forgotten; None if it is not here."""
-        with self._lock:
-            return self._values.pop(span.key, None)
-
-    def keep(self, span: Span, value: fmt.Value) -> None:
-        """Remember a value unless it is very large; the oldest one makes room."""
-        if len(value.data) > 2 * fmt.VALUE_BYTES:
-            return
-        with self._lock:
-            self._values[span.key] = value
-            if len(self._values) > _RECENT_VALUES:
-                del self._values[next(iter(self._values))]
-
-
-def _check_contents(run: Run) -> None:
-    """Raise `ValueError` for a content that no value can hold."""
-    if max(map(len, run.contents)) <= fmt.MAX_CONTENT_BYTES:
-        return
-    for offset, content in enumerate(run.contents, run.first):
-        if len(content) > fmt.MAX_CONTENT_BYTES:
-            raise ValueError(
-                f"the record of topic {run.topic!r}, partition {run.partition}, offset {offset} has"
-                f" {len(content)} bytes: a log can keep at most {fmt.MAX_CONTENT_BYTES}"
-            )
+    def _values(self, topic: str, partition: str) -> Values:
+        return self._partitions[self._numbers[topic, partition]]

@@ -177,7 +177,7 @@ class Producer(Life):
         self._transmit()
         target = self._next
         if not self._wait_until(lambda: self._machine.acked >= target, timeout):
-            raise lacking(self._machine, target, timeout, self._trouble)
+            raise lacking(self._machine, target, timeout, self.trouble)
 
     def stop(self, timeout: float | None = None) -> int:
         """Wait for outstanding acknowledgements, then end; safe to call twice.
@@ -275,10 +275,11 @@ class Producer(Life):
             raise too_large(self.topic, size, self.config)
         self._transmit()
         if not self._wait_until(lambda: self._has_room(size), timeout):
-            raise full(self._machine, self.unacknowledged, timeout, self._trouble)
+            raise full(self._machine, self.unacknowledged, timeout, self.trouble)
 
     @property
-    def _trouble(self) -> str:
+    def trouble(self) -> str:
+        """Why the outbox can be neither written nor read at this moment; empty if all is well."""
         return "" if self._outbox is None else self._outbox.trouble
 
     def _wait_until(self, done: Callable[[], bool], timeout: float | None) -> bool:

@@ -140,7 +140,7 @@ def test_many_half_read_values_do_not_pile_up(log):
     log.append([Run(f"t{i}", A, 0, [b"a", b"b"]) for i in range(50)])
     for i in range(50):
         assert log.read(f"t{i}", A, 0, max_records=1, max_bytes=1) == Run(f"t{i}", A, 0, [b"a"])
-    assert len(log._recent._values) <= 8
+    assert len(log._reader.recent._values) <= 8
     for i in range(50):
         assert log.read(f"t{i}", A, 1, max_records=1, max_bytes=1) == Run(f"t{i}", A, 1, [b"b"])
 
@@ -185,7 +185,7 @@ def test_a_half_read_value_that_is_very_large_is_not_kept_in_memory(log, monkeyp
     log.append([Run("t", A, 0, [b"x"] * 150)])
     monkeypatch.setattr(fmt, "VALUE_BYTES", 10)
     log.read("t", A, 0, max_records=1, max_bytes=1)
-    assert not log._recent._values
+    assert not log._reader.recent._values
 
 
 def test_empty_contents_are_records_too(tmp_path):
@@ -257,7 +257,9 @@ def test_values_carry_the_time_of_their_arrival(tmp_path):
         log.append([Run("t", A, 0, [b"x"])])
         span = log._index.find("t", A, 0)
         assert span is not None
-        assert log._fetch("t", A, span).arrival_ms == 1_234_567
+        value = log._reader.value("t", A, span)
+        assert value is not None
+        assert list(value.arrivals) == [(1_234_567, 1)]
 
 
 def test_a_log_that_is_not_open_says_so(tmp_path):

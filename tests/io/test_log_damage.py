@@ -18,7 +18,7 @@ from dafka.io.log import Damage, Damaged, Extent, Log
 
 A, B = "A" * 32, "B" * 32
 WHERE = " WHERE key = ?"
-SECOND = fmt.record_key(0, 10, 10)
+SECOND = fmt.record_key(0, 10, 10, 60)
 
 
 def sql(directory: Path, statement: str, *values: object) -> None:
@@ -174,7 +174,8 @@ def test_a_pickle_is_never_loaded(data, tmp_path):
         ("value = NULL", "an entry is not one of the log's"),
         ("value = 5", "an entry is not one of the log's"),
         ("value = 'text'", "an entry is not one of the log's"),
-        ("value = x''", "a value has only 0 bytes"),
+        ("value = x''", "they are missing"),
+        ("value = x'00'", "a value has only 1 bytes"),
         ("expire_time = 1", "they are missing"),
     ],
 )
@@ -200,9 +201,9 @@ def test_unknown_keys_are_found_and_do_no_harm(data):
         (b"r" * 17, 0),
         (b"other", 1),
         (b"", 1),
-        (fmt.record_key(0, 30, 0), 1),
-        (fmt.record_key(0, 2**64 - 1, 2), 1),
-        (fmt.record_key(1, 2**64 - 1, 2**32 - 1), 1),
+        (fmt.record_key(0, 30, 0, 0), 1),
+        (fmt.record_key(0, 2**64 - 1, 2, 9), 1),
+        (fmt.record_key(1, 2**64 - 1, 2**32 - 1, 9), 1),
     ]
     for key, raw in keys:
         sql(data, insert, key, raw)
@@ -216,8 +217,8 @@ def test_unknown_keys_are_found_and_do_no_harm(data):
 
 
 def test_values_that_overlap_are_found(data):
-    key = fmt.record_key(0, 15, 5)
-    value = fmt.encode_value(key, 0, [b"%d" % i for i in range(15, 20)])
+    key = fmt.record_key(0, 15, 5, 30)
+    value = fmt.encode_value(key, [(0, 5)], [b"%d" % i for i in range(15, 20)])
     sql(data, "INSERT INTO Cache (key, raw, mode, value) VALUES (?, 1, 1, ?)", key, value)
     with Log(data) as log:
         assert list(log.check()) == [Damage("t", A, 15, 19, "they are stored twice")]

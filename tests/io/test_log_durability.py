@@ -41,7 +41,7 @@ def pragma(log: Log, name: str) -> Any:
 
 def values(log: Log) -> int:
     with log._opened().lend() as cache:
-        return int(cache._sql("SELECT count(*) FROM Cache WHERE length(key) = 17").fetchone()[0])
+        return int(cache._sql("SELECT count(*) FROM Cache WHERE length(key) = 21").fetchone()[0])
 
 
 @pytest.mark.parametrize(("durability", "synchronous"), [("fsync", 2), ("os", 1)])
@@ -133,7 +133,7 @@ def test_closing_waits_for_what_is_under_way(tmp_path):
 
 def test_two_appends_at_once_are_our_own_bug(tmp_path):
     with Log(tmp_path) as log:
-        with log._appending, pytest.raises(RuntimeError, match="only one append at a time"):
+        with log._writer._busy, pytest.raises(RuntimeError, match="only one change at a time"):
             log.append([Run("t", A, 0, [b"x"])])
         log.append([Run("t", A, 0, [b"x"])])
 
@@ -201,7 +201,7 @@ def test_a_connection_that_cannot_be_set_up_is_not_used(tmp_path, failing):
 def test_an_interrupted_opening_lets_go_of_the_directory(tmp_path, monkeypatch):
     log = Log(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(Log, "_load", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("dafka.io.log.load", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             log.open()
     with log:
@@ -211,7 +211,9 @@ def test_an_interrupted_opening_lets_go_of_the_directory(tmp_path, monkeypatch):
 def test_an_interrupted_append_leaves_nothing_behind(tmp_path, monkeypatch):
     with Log(tmp_path) as log:
         with monkeypatch.context() as patch:
-            patch.setattr("dafka.io.log._add", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            patch.setattr(
+                "dafka.io.log_writing.add", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+            )
             with pytest.raises(KeyboardInterrupt):
                 log.append([Run("t", A, 0, [b"lost"])])
         assert log.partitions() == []
@@ -299,7 +301,7 @@ def test_a_key_that_is_there_already_is_not_overwritten(tmp_path):
         log._index._partitions[0].next = 0
         log._index._partitions[0].firsts.pop()
         with pytest.raises(StoreError, match="already an entry"):
-            log.append([Run("t", A, 0, [b"other"])])
+            log.append([Run("t", A, 0, [b"1"])])
     with Log(tmp_path) as log:
         assert log.read("t", A, 0, max_records=1, max_bytes=1) == Run("t", A, 0, [b"0"])
 

@@ -15,8 +15,8 @@ numbers = st.integers(0, 2**32 - 1)
 
 
 def encode(contents: list[bytes], number: int = 3, first: int = 5) -> tuple[bytes, bytes]:
-    key = fmt.record_key(number, first, len(contents))
-    return key, fmt.encode_value(key, 1_700_000_000_000, contents)
+    key = fmt.record_key(number, first, len(contents), fmt.size_of(contents))
+    return key, fmt.encode_value(key, [(1_700_000_000_000, len(contents))], contents)
 
 
 @given(contents_lists, numbers, st.integers(0, 2**63))
@@ -25,16 +25,19 @@ def test_a_value_and_its_key_say_what_went_in(contents, number, first):
     value = fmt.decode_value(key, data)
     assert value.contents(0, len(contents), 10**6, 1) == contents
     assert value.arrival_ms == 1_700_000_000_000
-    assert fmt.parse_record_key(key) == (number, first, len(contents))
+    size = sum(map(len, contents)) + 4 * len(contents)
+    assert fmt.parse_record_key(key) == (number, first, len(contents), size)
+    assert fmt.key_size(key) == size
     assert fmt.parse_partition_key(key) is None
     assert fmt.partition_number(key) == number
 
 
 def test_the_format_does_not_change_by_accident():
     key, data = encode([b"ab", b"", b"c"])
-    assert key.hex() == "7200000003000000000000000500000003"
+    assert key.hex() == "72000000030000000000000005000000030000000f"
     assert data.hex() == (
-        "44464b4101" + data[5:9].hex() + "0000018bcfe56800" + "00000003"
+        "44464b4101" + data[5:9].hex() + "00000003" + "00000001"
+        "0000018bcfe56800" + "00000003"
         "00000002" + "00000000" + "00000001" + "616263"
     )
     assert fmt.partition_key(7).hex() == "7000000007"
@@ -63,43 +66,52 @@ def test_any_shortened_or_extended_value_is_found(contents, data):
 @example(b"DFKA\1" + bytes(50))
 def test_arbitrary_bytes_are_no_value(data):
     with pytest.raises(fmt.BadValue):
-        fmt.decode_value(fmt.record_key(0, 0, 1), data)
+        fmt.decode_value(fmt.record_key(0, 0, 1, 4), data)
 
 
 def test_a_value_under_the_key_of_another_is_found():
     _, value = encode([b"x"], number=3, first=5)
-    for number, first, count in ((4, 5, 1), (3, 6, 1), (3, 5, 2)):
+    for number, first, count, size in ((4, 5, 1, 5), (3, 6, 1, 5), (3, 5, 2, 5), (3, 5, 1, 6)):
         with pytest.raises(fmt.BadValue, match="checksum"):
-            fmt.decode_value(fmt.record_key(number, first, count), value)
+            fmt.decode_value(fmt.record_key(number, first, count, size), value)
+
+
+LENGTHS = b"\0\0\0\1" * 2
+ONE_TIME = bytes(11) + b"\2"
 
 
 @pytest.mark.parametrize(
-    ("count", "told", "rest", "reason"),
+    ("count", "size", "body", "reason"),
     [
-        (2, 0, b"\0\0\0\1" * 2 + b"ab", "number of records"),
-        (2, 1, b"\0\0\0\1" * 2 + b"ab", "number of records"),
-        (3, 3, b"\0\0\0\1" * 2 + b"ab", "among its lengths"),
-        (2**31, 2**31, b"\0\0\0\1" * 2 + b"ab", "among its lengths"),
-        (2, 2, b"\0\0\0\1" * 2 + b"abc", "do not add up"),
-        (2, 2, b"\xff\xff\xff\xff" * 2 + b"ab", "do not add up"),
+        (2, 10, (0, 1, ONE_TIME + LENGTHS + b"ab"), "number of records"),
+        (2, 10, (1, 1, ONE_TIME + LENGTHS + b"ab"), "number of records"),
+        (3, 10, (3, 1, ONE_TIME + LENGTHS + b"ab"), "among its lengths"),
+        (2**31, 10, (2**31, 1, ONE_TIME + LENGTHS + b"ab"), "among its lengths"),
+        (2, 10, (2, 2**31, ONE_TIME + LENGTHS + b"ab"), "among its lengths"),
+        (2, 10, (2, 0, LENGTHS + b"ab"), "arrivals .* do not add up"),
+        (2, 10, (2, 1, bytes(11) + b"\3" + LENGTHS + b"ab"), "arrivals .* do not add up"),
+        (2, 10, (2, 1, ONE_TIME + LENGTHS + b"abc"), "lengths .* do not add up"),
+        (2, 10, (2, 1, ONE_TIME + b"\xff\xff\xff\xff" * 2 + b"ab"), "lengths .* do not add up"),
+        (2, 11, (2, 1, ONE_TIME + LENGTHS + b"ab"), "lengths .* do not add up"),
     ],
 )
-def test_a_value_with_a_right_checksum_must_be_consistent_all_the_same(count, told, rest, reason):
-    key = fmt.record_key(0, 0, count)
-    body = bytes(8) + told.to_bytes(4, "big") + rest
-    data = b"DFKA\1" + crc32(body, crc32(key)).to_bytes(4, "big") + body
+def test_a_value_with_a_right_checksum_must_be_consistent_all_the_same(count, size, body, reason):
+    key = fmt.record_key(0, 0, count, size)
+    told, arrivals, rest = body
+    data = told.to_bytes(4, "big") + arrivals.to_bytes(4, "big") + rest
+    value = b"DFKA\1" + crc32(data, crc32(key)).to_bytes(4, "big") + data
     with pytest.raises(fmt.BadValue, match=reason):
-        fmt.decode_value(key, data)
+        fmt.decode_value(key, value)
 
 
 def test_the_count_of_a_key_is_the_number_of_records():
-    key = fmt.record_key(0, 0, 2)
+    key = fmt.record_key(0, 0, 2, 12)
     with pytest.raises(fmt.BadValue, match="number of records"):
-        fmt.decode_value(key, fmt.encode_value(key, 0, [b"only one"]))
+        fmt.decode_value(key, fmt.encode_value(key, [(0, 1)], [b"only one"]))
 
 
 @pytest.mark.parametrize(
-    "key", [b"", b"r", b"x" * 17, fmt.record_key(0, 0, 0), fmt.record_key(0, 2**64 - 1, 2)]
+    "key", [b"", b"r", b"x" * 21, fmt.record_key(0, 0, 0, 0), fmt.record_key(0, 2**64 - 1, 2, 8)]
 )
 def test_a_key_that_is_none_is_not_taken_for_one(key):
     assert fmt.parse_record_key(key) is None

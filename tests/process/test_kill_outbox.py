@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import random
 import sys
 
 import pytest
 
 from tests.support import outbox_lives
-from tests.support.processes import eventually
+from tests.support.processes import dafka, eventually
 
 pytestmark = pytest.mark.process
 
@@ -58,3 +60,29 @@ def test_a_producer_that_is_killed_at_random_moments_continues_its_partition(res
 @pytest.mark.parametrize("seed", range(40, 44))
 def test_it_does_so_however_often(restless, seed):
     die_again_and_again(restless, seed, lives=150, within=500)
+
+
+def test_a_command_that_is_killed_goes_on_with_its_file_where_it_stopped(restless):
+    chance = random.Random(7)
+    _, cluster = restless.server()
+    count = 20_000
+    file = restless.directory / "lines"
+    file.write_bytes(b"".join(b"%d\n" % number for number in range(count)))
+    flags = ("--from", "earliest", "--format", "raw", *cluster.at)
+    witness = restless.start(dafka("consume", "t", *flags))
+    command = dafka("produce", "t", file, "--outbox", "box", "--resume", "--json", *cluster.at)
+    # A small buffer makes it wait for the store again and again, so it is always caught at work.
+    slowly = restless.environment | {"DAFKA_BUFFER_BYTES": "4000"}
+    for least in sorted(chance.sample(range(1, count * 3 // 4), 4)):
+        victim = restless.start(command, env=slowly)
+        eventually(lambda n=least: witness.printed().count(b"\n") >= n, f"{least} records")
+        victim.kill()
+    report = json.loads(restless.run(command).printed())
+    assert 0 < report["skipped"] < count
+    assert report["skipped"] + report["records"] == count
+    assert report["unacknowledged"] == 0
+    late = restless.run(dafka("consume", "t", "--count", str(count), *flags))
+    assert late.printed() == file.read_bytes()
+    more = restless.run(dafka("consume", "t", "--timeout", "0.5", *flags))
+    assert more.printed() == file.read_bytes()
+    eventually(lambda: witness.printed() == file.read_bytes(), "the witness has the same")

@@ -1,0 +1,77 @@
+"""What a change will write, before it is written: nothing here is entered or on disk yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from dafka.core.run import Run
+from dafka.io import log_format as fmt
+from dafka.io.log_values import Span
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Records that make one value; or so many that are `missing`, and then nothing else."""
+
+    number: int
+    first: int
+    contents: Sequence[bytes]
+    size: int
+    missing: int = 0
+
+    @property
+    def count(self) -> int:
+        """How many records it stands for."""
+        return self.missing or len(self.contents)
+
+    @property
+    def key(self) -> bytes:
+        """The key of the value."""
+        return fmt.record_key(self.number, self.first, self.count, self.size)
+
+    def encode(self, arrivals: fmt.Arrivals) -> bytes:
+        """The value; nothing can be taken for that of missing records."""
+        return b"" if self.missing else fmt.encode_value(self.key, arrivals, self.contents)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one change writes: values, names of partitions seen for the first time, and floors."""
+
+    pieces: list[Piece] = field(default_factory=list)
+    newcomers: dict[int, tuple[str, str]] = field(default_factory=dict)
+    floors: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Neighbouring values of a partition, at these positions until the next change."""
+
+    topic: str
+    partition: str
+    number: int
+    positions: range
+    spans: list[Span]
+
+
+def pieces(number: int, first: int, contents: Sequence[bytes]) -> list[Piece]:
+    """Records cut into values."""
+    cut, start = [], 0
+    for stop in fmt.cut(contents):
+        part = contents[start:stop]
+        cut.append(Piece(number, first + start, part, fmt.size_of(part)))
+        start = stop
+    return cut
+
+
+def check_contents(run: Run) -> None:
+    """Raise `ValueError` for a content that no value can hold."""
+    if max(map(len, run.contents)) <= fmt.MAX_CONTENT_BYTES:
+        return
+    for offset, content in enumerate(run.contents, run.first):
+        if len(content) > fmt.MAX_CONTENT_BYTES:
+            raise ValueError(
+                f"the record of topic {run.topic!r}, partition {run.partition}, offset {offset} has"
+                f" {len(content)} bytes: a log can keep at most {fmt.MAX_CONTENT_BYTES}"
+            )
