@@ -101,6 +101,11 @@ def _positive(config: object, *names: str) -> None:
             raise ConfigError(f"{name} is {value!r}: it must be greater than zero")
 
 
+def _durable(name: str, value: object) -> None:
+    if value not in ("fsync", "os"):
+        raise ConfigError(f"{name} {value!r} is neither 'fsync' nor 'os'")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TowerConfig:
     """A tower: introduces nodes to each other and carries no records."""
@@ -168,10 +173,17 @@ class ProducerConfig(NodeConfig):
     """Time between two announcements of the last record's offset."""
     stop_timeout_s: float = 5.0
     """How long `stop` waits for outstanding acknowledgements."""
+    outbox: str = ""
+    """Directory that keeps unacknowledged records and the partition's name over restarts, made if
+    missing; empty: they live in memory only."""
+    outbox_durability: Literal["fsync", "os"] = "fsync"
+    """fsync: records in the outbox survive power loss; os: they survive the process, not power
+    loss."""
 
     def __post_init__(self) -> None:
         NodeConfig.__post_init__(self)
         _positive(self, "buffer_bytes", "min_store_acks", "head_interval_s")
+        _durable("outbox_durability", self.outbox_durability)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,8 +265,7 @@ class StoreConfig(NodeConfig):
             "slice_bytes",
         )
         parse_rules(self.retention)
-        if self.durability not in ("fsync", "os"):
-            raise ConfigError(f"durability {self.durability!r} is neither 'fsync' nor 'os'")
+        _durable("durability", self.durability)
 
     @property
     def rules(self) -> tuple[Retention, ...]:

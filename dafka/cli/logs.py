@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 NAME = "dafka.cli"
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -18,3 +20,16 @@ def start(verbose: bool) -> None:
     logger.addHandler(handler)
     logger.propagate = False
     logger.setLevel(logging.DEBUG if verbose else logging.WARNING)
+
+
+@contextmanager
+def without_warnings(name: str) -> Iterator[None]:
+    """Keep a logger from warning of what the command itself tells; --verbose still shows it."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    if logger.getEffectiveLevel() >= logging.WARNING:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

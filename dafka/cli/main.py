@@ -29,6 +29,9 @@ COMMANDS = {
     "topics": ("dafka.cli.topics", "topics", "List the topics of a cluster, or delete one."),
     "describe": ("dafka.cli.describe", "describe", "Show a topic's partitions, and what lags."),
     "nodes": ("dafka.cli.list_nodes", "list_nodes", "List the nodes that are in a cluster."),
+    "check": ("dafka.cli.check", "check", "Verify or compare the data of stores."),
+    "export": ("dafka.cli.export", "export", "Write the records of a cluster into a file."),
+    "import": ("dafka.cli.import_", "import_", "Publish the records of such a file."),
     "demo": ("dafka.cli.demo", "main", "Show the main job on real data, end to end."),
     "bench": ("dafka.cli.bench", "bench", "Measure this machine beside the raw socket ceiling."),
 }

@@ -5,136 +5,19 @@ from __future__ import annotations
 import json
 import logging
 import os
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
 
 import click
 
 import dafka
 from dafka.cli import nodes
 from dafka.cli.options import Command, Fault, Seconds, common, configure, json_option, towers
+from dafka.cli.publishing import Publishing, records, skip, stores
 from dafka.cli.stdio import STDIN, open_input, read_lines
 from dafka.config import ProducerConfig
-from dafka.errors import PublishTimeout
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
-
-NOTICE_AFTER_S = 2.0
-"""Patience before the user is told what is waited for."""
-
-PROGRESS_S = 0.2
-
-
-class Publishing:
-    """Publishes lines and waits until stores have acknowledged them all."""
-
-    def __init__(self, producer: dafka.Producer, topic: str, timeout: float | None) -> None:
-        self.producer = producer
-        self.topic = topic
-        self.timeout = timeout
-        self.finished = False
-        self._noticed = False
-        self._bar: tqdm[Any] | None = None
-
-    def show_progress(self) -> None:
-        """Draw a bar of the acknowledged records on stderr if that is a terminal."""
-        from tqdm import tqdm  # not everybody's start should wait for it
-
-        tqdm.monitor_interval = 0  # no thread beside gevent
-        self._bar = tqdm(unit=" records", disable=None, mininterval=PROGRESS_S)
-
-    def run(self, lines: Iterator[list[bytes]]) -> None:
-        """Publish everything and wait for the last acknowledgement."""
-        for some in lines:
-            for content in some:
-                try:
-                    self.producer.publish(content, timeout=0.0)
-                except PublishTimeout:
-                    self._publish_patiently(content)
-            self._update_bar()
-        self.finished = True
-        self._wait()
-
-    def close(self) -> None:
-        """Leave the bar as it is now."""
-        if self._bar is not None:
-            self._update_bar()
-            self._bar.close()
-
-    def _publish_patiently(self, content: bytes) -> None:
-        deadline = _Deadline(self.timeout)
-        while True:
-            try:
-                self.producer.publish(content, timeout=deadline.slice(self._slice()))
-            except PublishTimeout as error:
-                self._go_on(deadline, error)
-            else:
-                return
-
-    def _wait(self) -> None:
-        deadline = _Deadline(self.timeout)
-        while True:
-            try:
-                self.producer.flush(deadline.slice(self._slice()))
-            except PublishTimeout as error:
-                self._go_on(deadline, error)
-            else:
-                return
-
-    def _slice(self) -> float | None:
-        if self._bar is not None and not self._bar.disable:
-            return PROGRESS_S
-        return None if self._noticed else NOTICE_AFTER_S
-
-    def _go_on(self, deadline: _Deadline, error: PublishTimeout) -> None:
-        """After a while without success: give up, or tell what is waited for and go on."""
-        if deadline.passed():
-            raise error
-        self._update_bar()
-        if not self._noticed and deadline.elapsed() >= NOTICE_AFTER_S:
-            self._noticed = True
-            message = (
-                f"{click.get_current_context().command_path}: waiting for a store to acknowledge "
-                f"{records(error.unacknowledged)} of topic {self.topic!r}; one must be running, "
-                "for example by 'dafka server' (Ctrl-C gives up)"
-            )
-            if self._bar is None:
-                click.echo(message, err=True)
-            else:
-                self._bar.write(message, file=sys.stderr)
-
-    def _update_bar(self) -> None:
-        if self._bar is not None:
-            if self.finished:
-                self._bar.total = self.producer.next_offset
-            self._bar.update(self.producer.acknowledged - int(self._bar.n))
-
-
-class _Deadline:
-    def __init__(self, timeout: float | None) -> None:
-        self._began = time.monotonic()
-        self._timeout = timeout
-
-    def elapsed(self) -> float:
-        return time.monotonic() - self._began
-
-    def passed(self) -> bool:
-        return self._timeout is not None and self.elapsed() >= self._timeout
-
-    def slice(self, longest: float | None) -> float | None:
-        if self._timeout is None:
-            return longest
-        left = max(0.0, self._timeout - self.elapsed())
-        return left if longest is None else min(left, longest)
-
-
-def records(count: int) -> str:
-    """A number of records in words."""
-    return "1 record" if count == 1 else f"{count} records"
+from dafka.errors import ConfigError, PublishTimeout
 
 
 def publish_lines(
@@ -145,8 +28,14 @@ def publish_lines(
     timeout: float | None = None,
     progress: bool = False,
     report: str | None = None,
+    resume: bool = False,
 ) -> None:
-    """Publish a file's lines; `report` is "text", "json" or None. `Fault` if some were not kept."""
+    """Publish a file's lines; `report` is "text", "json" or None. `Fault` if some were not kept.
+
+    `resume`: without as many lines at the beginning as the outbox's partition has records.
+    """
+    if resume and not config.outbox:
+        raise ConfigError("--resume goes on where an outbox tells: give --outbox DIR as well")
     if timeout is None and config.stop_timeout_s == 0:
         timeout = 0.0  # The C nodes' producer/terminate_unacked.
     producer = dafka.Producer(topic, config)
@@ -157,9 +46,11 @@ def publish_lines(
     with nodes.Interrupts() as interrupts:
         try:
             nodes.start(producer)
+            task.begin()
             if progress:
                 task.show_progress()
-            task.run(read_lines(descriptor))
+            lines = read_lines(descriptor)
+            task.run(skip(lines, task.first) if resume else lines)
         except nodes.Stopped:
             pass
         except PublishTimeout:
@@ -169,12 +60,13 @@ def publish_lines(
             task.close()
             with _without_its_warning():
                 left = producer.stop(timeout=patience)
-    _report(report, task, time.monotonic() - began, left)
+    _report(report, task, time.monotonic() - began, left, skipped=task.first if resume else 0)
     if descriptor != STDIN:
         os.close(descriptor)
         if not task.finished and not left:
-            number = records(producer.next_offset)
-            raise Fault(f"interrupted after {number}, before the end of {file}")
+            again = "; --resume goes on there" if config.outbox else ""
+            number = records(task.published)
+            raise Fault(f"interrupted after {number}, before the end of {file}{again}")
 
 
 @contextmanager
@@ -190,26 +82,46 @@ def _without_its_warning() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _report(report: str | None, task: Publishing, seconds: float, left: int) -> None:
+def _report(
+    report: str | None, task: Publishing, seconds: float, left: int, *, skipped: int
+) -> None:
     """Tell the result; `Fault` if records are not acknowledged."""
-    published = task.producer.next_offset
+    published = task.published
     rate = published / seconds if seconds > 0 else 0.0
     if report == "json":
         numbers = {
             "topic": task.topic,
             "partition": task.producer.partition,
             "records": published,
-            "acknowledged": published - left,
+            "acknowledged": max(0, published - left),
             "seconds": round(seconds, 6),
             "records_per_s": round(rate, 1),
         }
+        if task.producer.config.outbox:
+            numbers |= {"first": task.first, "skipped": skipped, "unacknowledged": left}
         click.echo(json.dumps(numbers))
     elif report == "text" and not left:
-        text = f"{records(published)} acknowledged in {seconds:.3f} s ({rate:,.0f} records/s)"
-        click.echo(text, err=True)
+        before = f" after {skipped} that were published before" if skipped else ""
+        click.echo(
+            f"{records(published)} acknowledged in {seconds:.3f} s ({rate:,.0f} records/s){before}",
+            err=True,
+        )
     if left:
-        number = records(published)
-        raise Fault(f"topic {task.topic!r}: {left} of {number} not acknowledged by a store")
+        raise Fault(_left(task, left))
+
+
+def _left(task: Publishing, left: int) -> str:
+    """What is not acknowledged, and what becomes of it."""
+    producer = task.producer
+    by = f"not acknowledged by {stores(producer.config.min_store_acks)}"
+    if not producer.config.outbox:
+        return f"topic {task.topic!r}: {left} of {records(task.published)} {by}"
+    lost = producer.next_offset - producer.saved
+    loss = f", {records(lost)} could not be written: {producer.trouble}" if lost else ""
+    return (
+        f"topic {task.topic!r}: {records(left)} {by}{loss}; what the outbox "
+        f"{producer.config.outbox} has is sent when it is used again"
+    )
 
 
 @click.command(cls=Command)
@@ -222,6 +134,14 @@ def _report(report: str | None, task: Publishing, seconds: float, left: int) -> 
     type=click.IntRange(min=1),
     metavar="N",
     help="Stores that must acknowledge each record.",
+)
+@click.option(
+    "--outbox",
+    metavar="DIR",
+    help="Keep records in DIR until they are acknowledged, and continue its partition.",
+)
+@click.option(
+    "--resume", is_flag=True, help="Skip as many lines as the outbox's partition has records."
 )
 @click.option("--progress", is_flag=True, help="Draw a progress bar, if stderr is a terminal.")
 @click.option(
@@ -240,6 +160,8 @@ def produce(
     topic: str,
     file: str | None,
     acks: int | None,
+    outbox: str | None,
+    resume: bool,
     progress: bool,
     timeout: float | None,
     as_json: bool,
@@ -253,12 +175,21 @@ def produce(
     reports to stderr. Exit code 0: all are acknowledged; 1: some are not, by Ctrl-C, SIGTERM or
     --timeout, and stderr says how many.
 
+    With --outbox, records are on disk before they are sent. Whatever ends the command, even kill
+    -9 or power loss, the next one with the same DIR continues the same partition and sends what is
+    not acknowledged; an outbox serves one topic, and one producer at a time. Lines are published
+    again if they are given again: to go on with an input that was cut short, give it again from
+    its beginning with --resume. Exit code 1 also tells that records wait in the outbox.
+
     \b
     Example:
       echo 'A first event' | dafka produce hello
       dafka produce flights flights.csv --progress
+      dafka produce flights flights.csv --outbox flights.outbox --resume
     """
-    flags = {"tower": tower, "sub": sub, "pub": pub, "min_store_acks": acks}
+    if outbox == "":
+        raise ConfigError("--outbox is empty: give the directory's name")
+    flags = {"tower": tower, "sub": sub, "pub": pub, "min_store_acks": acks, "outbox": outbox}
     publish_lines(
         topic,
         file,
@@ -266,4 +197,5 @@ def produce(
         timeout=timeout,
         progress=progress,
         report="json" if as_json else "text",
+        resume=resume,
     )

@@ -2,6 +2,8 @@
 
 A record is kept until enough distinct stores have acknowledged it. HEADs tell stores and
 consumers what exists; whoever lacks something asks, and gets exactly what it asked for.
+
+A partition can be continued: by a producer that was restarted with its outbox, for example.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, replace
 
 from dafka.config import ProducerConfig
-from dafka.core.actions import Action, Send, SendDirect, SendRun, Subscribe
+from dafka.core.actions import Action, Send, SendDirect, SendRun, Subscribe, Warn
 from dafka.core.answers import Answers
 from dafka.core.role import Role
 from dafka.core.run import RECORD_COST, Arrival, Origin, Run
@@ -29,6 +31,12 @@ _REFERENCE_PAUSE_S = 0.5
 """After a C consumer has subscribed, no HEAD is sent for this long: it answers the first one with
 its only FETCH, which is lost if we are not connected to it yet (shared/wire, "FETCH")."""
 
+_OLD_MS = 1 << 40
+"""The age of a continued partition: older than every subscription, so no consumer of the latest
+records takes it for a new one."""
+_NOTHING = 1 << 63
+"""C nodes say "nothing" as the offset -1, which is 2^64 - 1."""
+
 
 @dataclass(slots=True)
 class ProducerStats:
@@ -45,16 +53,25 @@ class ProducerStats:
 class Producer(Role):
     """The producer's machine: one topic, one partition, which is named by its address."""
 
-    def __init__(self, topic: str, address: str, config: ProducerConfig) -> None:
+    def __init__(
+        self, topic: str, address: str, config: ProducerConfig, first: int = 0, end: int = 0
+    ) -> None:
+        """Begin at offset `first`: what lies before it is acknowledged, or is not our concern.
+
+        The records from `first` up to `end` may have been sent before. They are published again,
+        but a store may acknowledge them earlier: then they need not be.
+        """
         self.topic = topic
         self.address = address
         self.stats = ProducerStats()
-        self.next = 0
+        self.next = first
         """The offset of the next record."""
-        self.acked = 0
+        self.acked = first
         """Records acknowledged by enough stores: the offset of the first that is not."""
+        self._sent = max(first, end)
+        self._continued = self._sent > 0
         self.unacked_bytes = 0
-        self._config = config
+        self.config = config
         self._unacked: deque[Run] = deque()
         self._acks: dict[str, int] = {}
         self._answers = Answers()
@@ -69,6 +86,8 @@ class Producer(Role):
     def start(self, now: float) -> list[Action]:
         """Make acknowledgements and requests reach us."""
         self._started = self._progress = now
+        if self._continued:
+            self._next_head = self._last_head = now
         kinds = (Fetch, Ack, DirectHead)
         return [Subscribe(subscription(kind, self.address)) for kind in kinds]
 
@@ -79,7 +98,7 @@ class Producer(Role):
             self._progress = now
         if self._next_head is None:
             self._last_head = now
-            self._next_head = now + self._config.head_interval_s
+            self._next_head = now + self.config.head_interval_s
         self._keep(run)
         size = run.size
         self.unacked_bytes += size + RECORD_COST * len(contents)
@@ -90,12 +109,17 @@ class Producer(Role):
 
     def has_room(self, size: int) -> bool:
         """Whether records of `size` bytes, their keeping included, can be accepted now."""
-        return self.unacked_bytes + size <= self._config.buffer_bytes
+        return self.unacked_bytes + size <= self.config.buffer_bytes
 
     @property
     def unacknowledged(self) -> int:
         """Records that not enough stores have acknowledged."""
         return self.next - self.acked
+
+    @property
+    def stores(self) -> int:
+        """How many distinct stores have the first record that not enough of them have."""
+        return sum(end > self.acked for end in self._acks.values())
 
     # Events
 
@@ -121,9 +145,12 @@ class Producer(Role):
             return []
         if len(subscription(Head)) < len(prefix) < len(own):
             # Only C consumers leave out the NUL. However many come, HEADs go on.
-            latest = self._last_head + 2 * self._config.head_interval_s
+            latest = self._last_head + 2 * self.config.head_interval_s
             later = max(self._next_head, now + _REFERENCE_PAUSE_S)
             self._next_head = max(self._next_head, min(later, latest))
+        elif self._continued and now - self._last_head >= _HEAD_PAUSE_S:
+            # Before any record: by the age it tells, a newcomer knows that the partition is old.
+            return self._head(now)
         else:
             # A moment later, so that several newcomers cost one HEAD.
             self._next_head = min(self._next_head, now + _HEAD_PAUSE_S)
@@ -148,13 +175,8 @@ class Producer(Role):
         """Announce the head; ask the stores where they are if nothing moves; answer requests."""
         actions: list[Action] = []
         if self._next_head is not None and now >= self._next_head:
-            self._next_head = now + self._config.head_interval_s
-            self._last_head = now
-            age_ms = int((now - self._started) * 1000)
-            actions.append(
-                Send(Head(self.topic, self.address, self.topic, self.next - 1, self.acked, age_ms))
-            )
-            if self._unacked and now - self._progress >= _STALL_S:
+            actions += self._head(now)
+            if self._lacking and now - self._progress >= _STALL_S:
                 # A C store does not repeat an ACK that was lost; its head says the same.
                 self._progress = now
                 actions.append(Send(GetHeads(self.topic, self.address)))
@@ -174,24 +196,50 @@ class Producer(Role):
 
     # Decisions
 
+    @property
+    def _lacking(self) -> bool:
+        """Whether there are records that not enough stores are known to have."""
+        return self.acked < max(self.next, self._sent)
+
+    def _head(self, now: float) -> list[Action]:
+        self._next_head = now + self.config.head_interval_s
+        self._last_head = now
+        if not self.next:
+            return []  # the first record was sent in an earlier life, and not yet in this one
+        age_ms = _OLD_MS if self._continued else int((now - self._started) * 1000)
+        head = Head(self.topic, self.address, self.topic, self.next - 1, self.acked, age_ms)
+        return [Send(head)]
+
     def _on_ack(self, sequence: int, store: str, now: float) -> list[Action]:
-        if sequence >= self.next:
-            # Nobody can have what was never sent (for example 2^64-1, which C calls "nothing").
+        if sequence >= max(self.next, self._sent):
             self.stats.refused += 1
-            return []
+            return self._beyond(sequence)
         self.stats.acks += 1
         if store not in self._acks and len(self._acks) >= _MAX_STORES:
             return []
         self._acks[store] = max(self._acks.get(store, 0), sequence + 1)
-        wanted = self._config.min_store_acks
+        wanted = self.config.min_store_acks
         if len(self._acks) < wanted:
             return []
         enough = sorted(self._acks.values(), reverse=True)[wanted - 1]
         if enough > self.acked:
             self.acked = enough
+            self.next = max(self.next, enough)
             self._progress = now
             self._forget()
         return []
+
+    def _beyond(self, sequence: int) -> list[Action]:
+        """Somebody has what was never sent: nobody can, unless an outbox was lost in part."""
+        if not self._continued or sequence >= _NOTHING:
+            return []
+        text = (
+            f"topic {self.topic} partition {self.address}: a store has records up to offset "
+            f"{sequence}, but this producer continues at {self.next}: unless another one uses the "
+            "partition, its outbox was restored from a copy, or lost records in a power failure; "
+            "use a new outbox"
+        )
+        return [Warn("beyond", text)]
 
     def _keep(self, run: Run) -> None:
         """Lone records are kept together, so that millions of them stay cheap."""

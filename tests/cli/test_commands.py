@@ -10,7 +10,7 @@ import click
 import pytest
 
 import dafka
-from dafka.cli import c_names, logs, options, produce
+from dafka.cli import c_names, logs, options, publishing
 from dafka.cli.consume import FORMATS
 from dafka.cli.main import COMMANDS, run
 from dafka.cli.main import dafka as command_line
@@ -214,4 +214,4 @@ def test_a_tower_is_named_as_short_as_can_be():
 
 
 def test_numbers_of_records_in_words():
-    assert [produce.records(n) for n in (0, 1, 2)] == ["0 records", "1 record", "2 records"]
+    assert [publishing.records(n) for n in (0, 1, 2)] == ["0 records", "1 record", "2 records"]

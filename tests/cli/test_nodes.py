@@ -12,7 +12,7 @@ import gevent
 import pytest
 
 import dafka
-from dafka.cli import c_names, nodes, produce
+from dafka.cli import c_names, nodes, produce, publishing
 from dafka.cli.main import dafka as command_line
 from dafka.cli.main import run
 from dafka.cli.options import Fault
@@ -127,7 +127,7 @@ class TestProduceAndConsume:
 
 class TestWithoutStore:
     def test_a_producer_tells_what_it_waits_for_then_gives_up(self, capfdbinary, monkeypatch):
-        monkeypatch.setattr(produce, "NOTICE_AFTER_S", 0.2)
+        monkeypatch.setattr(publishing, "NOTICE_AFTER_S", 0.2)
         code, out, err = result(capfdbinary, "produce", "t", write(b"a\n"), "--timeout", "0.5")
         first, second = err.splitlines()
         assert (code, out) == (1, b"")
@@ -135,7 +135,7 @@ class TestWithoutStore:
         assert second == "dafka produce: topic 't': 1 of 1 record not acknowledged by a store"
 
     def test_also_when_its_buffer_is_full(self, capfdbinary, monkeypatch):
-        monkeypatch.setattr(produce, "NOTICE_AFTER_S", 0.1)
+        monkeypatch.setattr(publishing, "NOTICE_AFTER_S", 0.1)
         monkeypatch.setenv("DAFKA_BUFFER_BYTES", "1000")
         code, _, err = result(
             capfdbinary, "produce", "t", write(b"a" * 600 + b"\n" + b"b" * 600), "--timeout", "0.3"
@@ -165,7 +165,7 @@ class TestWithoutStore:
         assert err.splitlines()[-1].endswith(", before the end of lines")
 
     def test_progress_is_drawn_only_on_a_terminal(self, cluster, capfdbinary, monkeypatch):
-        monkeypatch.setattr(produce, "PROGRESS_S", 0.01)
+        monkeypatch.setattr(publishing, "PROGRESS_S", 0.01)
         code, _, err = result(capfdbinary, "produce", "t", write(b"a\nb\n"), "--progress")
         assert (code, err.count("\n")) == (0, 1)
 

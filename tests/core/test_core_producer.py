@@ -27,7 +27,7 @@ from support.machines import (
 )
 
 from dafka.config import ProducerConfig, StoreConfig
-from dafka.core.actions import SendDirect, SendRun, Subscribe
+from dafka.core.actions import SendDirect, SendRun, Subscribe, Warn
 from dafka.core.extent import Extent
 from dafka.core.producer import PARK_S, SLICE_RECORDS, Producer
 from dafka.core.run import RECORD_COST
@@ -412,3 +412,137 @@ def test_head_that_fell_due_is_not_repeated_at_once() -> None:
     producer = _producer(1)
     assert len(sent(producer.tick(50.0), Head)) == 1
     assert producer.next_deadline() == 51.0
+
+
+# Distinct stores
+
+
+def test_producer_tells_how_many_stores_have_the_first_record_that_more_must_have() -> None:
+    producer = _producer(10, min_store_acks=3)
+    assert producer.stores == 0
+    producer.receive(_ack(9, WRITER), 0.1)
+    producer.receive(_ack(4, OTHER_WRITER), 0.1)
+    assert (producer.acked, producer.stores) == (0, 2)
+    producer.receive(_ack(3, address(0x99)), 0.2)
+    assert (producer.acked, producer.stores) == (4, 2)
+    producer.receive(_ack(4, address(0x99)), 0.3)
+    assert (producer.acked, producer.stores) == (5, 1)
+
+
+def test_with_too_few_stores_the_buffer_stays_full_and_a_further_store_empties_it() -> None:
+    cost = RECORD_COST + 8
+    producer = _producer(5, min_store_acks=2, buffer_bytes=5 * cost)
+    producer.receive(_ack(4, WRITER), 0.1)
+    producer.receive(DirectHead(PRODUCER, PRODUCER, TOPIC, 4, 0, WRITER), 2.1)
+    assert (producer.acked, producer.has_room(1)) == (0, False)
+    assert _answers(producer, _fetch(0, 5), 3.0) == [0, 1, 2, 3, 4]
+    producer.receive(_ack(4, OTHER_WRITER), 3.1)
+    assert (producer.acked, producer.has_room(5 * cost)) == (5, True)
+
+
+# Partitions that are continued
+
+
+def _continued(first: int, end: int = 0, **settings: Any) -> Producer:
+    producer = Producer(TOPIC, PRODUCER, ProducerConfig(**settings), first, end)
+    producer.start(0.0)
+    return producer
+
+
+def _published(producer: Producer, end: int) -> None:
+    contents = [content(offset) for offset in range(producer.next, end)]
+    (action,) = producer.publish(contents, 0.0)
+    assert isinstance(action, SendRun)
+
+
+def test_a_continued_partition_goes_on_at_its_offset() -> None:
+    producer = _continued(7)
+    assert (producer.next, producer.acked, producer.unacknowledged) == (7, 7, 0)
+    assert producer.publish([content(7)], 0.0) == [SendRun(run(7, 8))]
+    assert _answers(producer, _fetch(0, 99)) == []
+    assert _answers(producer, _fetch(7, 99)) == [7]
+    producer.receive(_ack(7), 0.1)
+    assert (producer.acked, producer.unacked_bytes) == (8, 0)
+
+
+def test_a_continued_partition_is_announced_at_once_and_as_old() -> None:
+    producer = _continued(7)
+    (head,) = sent(producer.tick(0.0), Head)
+    assert (head.sequence, head.acked) == (6, 7)
+    assert head.age_ms is not None
+    assert head.age_ms > 10 * 365 * 86_400_000
+
+
+@pytest.mark.parametrize("prefix", [b"H", b"Hflights\0"])
+def test_newcomers_hear_of_a_continued_partition_before_its_next_record(prefix: bytes) -> None:
+    """They would take it for a new one, and a consumer of the latest records would read it all."""
+    producer = _continued(7)
+    producer.tick(0.0)
+    (head,) = sent(producer.subscribed(prefix, 0.5), Head)
+    assert head.sequence == 6
+    assert sent(producer.subscribed(prefix, 0.501), Head) == []
+    assert [now for now, _ in _heads(producer, 0.6)] == [pytest.approx(0.521)]
+
+
+def test_a_store_may_acknowledge_what_was_sent_in_an_earlier_life() -> None:
+    producer = _continued(10, 100)
+    _published(producer, 20)
+    producer.receive(_ack(14), 0.1)
+    assert (producer.acked, producer.next) == (15, 20)
+    producer.receive(_ack(59), 0.2)
+    assert (producer.acked, producer.next, producer.unacked_bytes) == (60, 60, 0)
+    _published(producer, 100)
+    producer.receive(_ack(100), 0.3)
+    assert (producer.acked, producer.stats.refused) == (60, 1)
+    producer.receive(_ack(99), 0.4)
+    assert (producer.acked, producer.next, producer.unacked_bytes) == (100, 100, 0)
+    assert producer.publish([content(100)], 0.5) == [SendRun(run(100, 101))]
+
+
+def test_acknowledgements_of_an_earlier_life_count_distinct_stores_too() -> None:
+    producer = _continued(10, 100, min_store_acks=2)
+    producer.receive(_ack(79, WRITER), 0.1)
+    assert producer.next == 10
+    producer.receive(_ack(49, OTHER_WRITER), 0.1)
+    assert (producer.acked, producer.next) == (50, 50)
+
+
+def test_producer_that_cannot_send_what_it_has_asks_stores_whether_they_need_it() -> None:
+    producer = _continued(0, 10)
+    assert sent(producer.tick(0.0), Head) == []
+    actions = producer.tick(2.0)
+    assert sent(actions, Head) == []
+    assert sent(actions, GetHeads) == [GetHeads(TOPIC, PRODUCER)]
+    producer.receive(DirectHead(PRODUCER, PRODUCER, TOPIC, 9, 0, WRITER), 2.1)
+    assert producer.acked == 10
+    assert sent(producer.tick(9.0), GetHeads) == []
+
+
+def test_a_store_that_has_more_than_a_continued_producer_ever_sent_is_reported() -> None:
+    producer = _continued(10)
+    (warning,) = producer.receive(_ack(12), 0.1)
+    assert isinstance(warning, Warn)
+    for part in (TOPIC, PRODUCER, "offset 12", "continues at 10", "outbox"):
+        assert part in warning.text
+    assert producer.receive(_ack(2**64 - 1), 0.1) == []
+    assert _producer(5).receive(_ack(7), 0.1) == []
+
+
+@pytest.mark.parametrize("extension", [True, False], ids=["ours", "C"])
+def test_stores_that_have_the_records_already_acknowledge_them_again(extension: bool) -> None:
+    """A producer that was killed between its commit and the acknowledgement starts again."""
+    writer = StoreWriter(WRITER, READER, StoreConfig(), store=WRITER, direct=DIRECT)
+    writer.receive(live(0, 50), 0.0)
+    writer.committed(TOPIC, PRODUCER, 50, run(0, 50).cost, 0.0)
+    producer = _continued(20, 50)
+    if extension:
+        (head,) = sent(producer.tick(0.1), Head)
+        acks = sent(writer.receive(head, 0.1), Ack)
+    else:
+        reader = StoreReader(READER, WRITER, DIRECT, store=WRITER)
+        reader.stored(TOPIC, PRODUCER, 0, 50)
+        (question,) = sent(producer.tick(2.1), GetHeads)
+        acks = sent(reader.receive(question, 2.1), DirectHead)
+    for ack in acks:
+        producer.receive(ack, 2.2)
+    assert (producer.acked, producer.next) == (50, 50)

@@ -131,7 +131,7 @@ def test_as_many_stores_as_asked_for_must_acknowledge(processes):
     command = dafka("produce", "t", "--acks", "2", "--timeout", "0.5", *cluster.at)
     done = processes.run(command, code=1, given=b"one\n")
     assert done.complained() == (
-        "dafka produce: topic 't': 1 of 1 record not acknowledged by a store\n"
+        "dafka produce: topic 't': 1 of 1 record not acknowledged by 2 stores\n"
     )
     processes.store(cluster, data="more records")
     processes.run(dafka("produce", "t", "--acks", "2", *cluster.at), given=b"two\n")

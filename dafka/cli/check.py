@@ -1,0 +1,214 @@
+"""`dafka check`: verifies the logs of stores that are not running, and compares them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dafka.cli.options import Command, Fault, json_option, version_option
+from dafka.cli.progress import progress
+from dafka.errors import StoreError
+from dafka.io.log import Damage, Extent, Log
+from dafka.io.log_directory import DATABASE
+
+USAGE = 2
+"""Exit code: nothing was checked. 0: all is well; 1: something is damaged or differs."""
+
+
+@dataclass
+class Report:
+    """What is known of one directory."""
+
+    directory: str
+    log: Log | None = None
+    extents: list[Extent] = field(default_factory=list)
+    damage: list[Damage] = field(default_factory=list)
+
+    @property
+    def records(self) -> int:
+        """Records stored."""
+        return sum(extent.next - extent.earliest for extent in self.extents)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What each directory holds of a partition: earliest, next and digest; None: nothing."""
+
+    topic: str
+    partition: str
+    stored: list[tuple[int, int, str] | None]
+
+    @property
+    def identical(self) -> bool:
+        """Whether all hold the same records."""
+        return len(set(self.stored)) == 1
+
+
+def open_logs(directories: tuple[str, ...], stack: ExitStack) -> list[Report]:
+    """Open all directories; `Fault` if one is not a log, or is in use. None is changed then."""
+    for directory in directories:
+        if not Path(directory).is_dir():
+            raise Fault(f"{directory} is not a directory: name the --data of a store", USAGE)
+        if not (Path(directory) / DATABASE).is_file():
+            raise Fault(f"{directory} holds no Dafka log: name the --data of a store", USAGE)
+    reports = [Report(directory, Log(directory)) for directory in directories]
+    for report in reports:
+        assert report.log is not None
+        try:
+            stack.enter_context(report.log)
+        except StoreError as error:
+            if not isinstance(error.__cause__, sqlite3.Error):
+                raise Fault(str(error), USAGE) from error
+            report.log = None
+            report.damage.append(Damage("", "", 0, -1, str(error)))
+        else:
+            report.extents = report.log.partitions()
+    return reports
+
+
+def verify(report: Report, bar: Any) -> None:
+    """Read everything in a directory."""
+    if report.log is not None:
+        for damage in report.log.check(progress=bar.update):
+            report.damage.append(damage)
+
+
+def compare(reports: list[Report], bar: Any) -> list[Comparison]:
+    """Every partition that any of the directories holds, in all of them."""
+    stored = [{(e.topic, e.partition): e for e in report.extents} for report in reports]
+    comparisons = []
+    for topic, partition in sorted(set().union(*stored)):
+        held: list[tuple[int, int, str] | None] = []
+        for report, extents in zip(reports, stored, strict=True):
+            extent = extents.get((topic, partition))
+            held.append(None if extent is None else _held(report, extent))
+            bar.update(0 if extent is None else extent.next - extent.earliest)
+        comparisons.append(Comparison(topic, partition, held))
+    return comparisons
+
+
+def _held(report: Report, extent: Extent) -> tuple[int, int, str]:
+    assert report.log is not None
+    try:
+        digest = _digest(report.log, extent)
+    except StoreError as error:
+        digest = f"cannot be read: {error}"
+    return extent.earliest, extent.next, digest
+
+
+def _digest(log: Log, extent: Extent) -> str:
+    """A hash of all records, however they are cut into values."""
+    digest, offset = sha256(b"%d %d" % (extent.earliest, extent.next)), extent.earliest
+    while offset < extent.next:
+        run = log.read(
+            extent.topic, extent.partition, offset, max_records=10_000, max_bytes=1 << 20
+        )
+        if run is None:
+            raise StoreError(f"offset {offset} is missing")
+        for content in run.contents:
+            digest.update(b"%d " % len(content))
+            digest.update(content)
+        offset = run.next
+    return digest.hexdigest()
+
+
+def _print_damage(report: Report) -> None:
+    for damage in report.damage:
+        place = f"topic {damage.topic!r}, partition {damage.partition}, " if damage.topic else ""
+        if damage.last >= damage.first:
+            place += f"offsets {damage.first} to {damage.last}: "
+        click.echo(f"{report.directory}: {place}{damage.reason}")
+    amount = f"{len(report.extents):,} partitions, {report.records:,} records"
+    found = f"{len(report.damage):,} faults" if report.damage else "no damage"
+    click.echo(f"{report.directory}: {amount}: {found}")
+
+
+def _print_comparison(comparison: Comparison, directories: tuple[str, ...]) -> None:
+    name = f"topic {comparison.topic!r}, partition {comparison.partition}"
+    if comparison.identical:
+        earliest, end, digest = comparison.stored[0] or (0, 0, "")
+        click.echo(f"{name}: identical, offsets {earliest} to {end - 1}, {digest[:16]}")
+        return
+    click.echo(f"{name}: different")
+    for directory, held in zip(directories, comparison.stored, strict=True):
+        what = "nothing" if held is None else f"offsets {held[0]} to {held[1] - 1}, {held[2][:16]}"
+        click.echo(f"  {directory}: {what}")
+
+
+def _as_json(reports: list[Report], comparisons: list[Comparison]) -> str:
+    checked = [
+        {
+            "directory": report.directory,
+            "partitions": len(report.extents),
+            "records": report.records,
+            "damage": [asdict(damage) for damage in report.damage],
+        }
+        for report in reports
+    ]
+    compared = [
+        {
+            "topic": comparison.topic,
+            "partition": comparison.partition,
+            "identical": comparison.identical,
+            "stored": [
+                held and dict(zip(("earliest", "next", "digest"), held, strict=True))
+                for held in comparison.stored
+            ],
+        }
+        for comparison in comparisons
+    ]
+    return json.dumps({"directories": checked, "partitions": compared})
+
+
+@click.command(cls=Command)
+@click.argument("directories", nargs=-1, required=True, metavar="DIR...")
+@click.option(
+    "--compare", "comparing", is_flag=True, help="Tell whether all hold the same records."
+)
+@json_option
+@version_option
+def check(directories: tuple[str, ...], comparing: bool, as_json: bool) -> int:
+    """Verify the logs in the data directories of stores that are not running.
+
+    Every record is read, and its checksum verified. Prints what is damaged, with topic, partition
+    and offsets. With --compare and several directories, also prints for each partition whether
+    all of them hold the same records.
+
+    Exit code 0: no damage, and no difference; 1: something is damaged or differs; 2: nothing was
+    checked, since a directory is not a log or is in use.
+
+    \b
+    Example:
+      dafka check ./dafka-data
+      dafka check --compare ./store-1 ./store-2 ./store-3
+    """
+    if len(set(map(os.path.realpath, directories))) < len(directories):
+        raise click.UsageError("A directory is named twice.")
+    if comparing and len(directories) < 2:
+        raise click.UsageError("--compare needs at least two directories.")
+    with ExitStack() as stack:
+        reports = open_logs(directories, stack)
+        for report in reports:
+            with progress(report.records, keep=False) as bar:
+                verify(report, bar)
+            if not as_json:
+                _print_damage(report)
+        comparisons: list[Comparison] = []
+        if comparing:
+            with progress(sum(report.records for report in reports), keep=False) as bar:
+                comparisons = compare(reports, bar)
+    for comparison in comparisons:
+        if not as_json:
+            _print_comparison(comparison, directories)
+    if as_json:
+        click.echo(_as_json(reports, comparisons))
+    damaged = any(report.damage for report in reports)
+    return 1 if damaged or not all(each.identical for each in comparisons) else 0

@@ -1,0 +1,85 @@
+"""What a producer refuses, and what it says when records are not acknowledged in time."""
+
+from __future__ import annotations
+
+from dafka.config import ProducerConfig
+from dafka.core.producer import Producer
+from dafka.core.run import RECORD_COST
+from dafka.errors import ConfigError, PublishTimeout
+from dafka.io.log import MAX_CONTENT_BYTES
+from dafka.names import check_partition
+
+_MAX_OFFSET = 1 << 63
+
+
+def as_bytes(content: object) -> bytes:
+    """A content that is not `bytes` itself, but like it; else `ConfigError`."""
+    if isinstance(content, bytes | bytearray | memoryview):
+        return bytes(content)
+    hint = "; encode text first, for example text.encode()" if isinstance(content, str) else ""
+    raise ConfigError(f"a record's content is bytes, not {type(content).__name__}{hint}")
+
+
+def check_continued(partition: str | None, first: int, config: ProducerConfig) -> None:
+    """Raise `ConfigError` unless a producer can begin with this offset of this partition."""
+    if not isinstance(first, int) or isinstance(first, bool) or not 0 <= first < _MAX_OFFSET:
+        raise ConfigError(f"first is {first!r}: it must be an offset, 0 or greater")
+    if partition is None and first:
+        raise ConfigError(f"first is {first}, but no partition is given to continue")
+    if partition is not None:
+        check_partition(partition)
+        if config.outbox:
+            raise ConfigError("give either a partition or an outbox, which has its own partition")
+
+
+def largest(config: ProducerConfig) -> int:
+    """What a record may cost at most, its keeping included."""
+    most = MAX_CONTENT_BYTES + RECORD_COST
+    return min(config.buffer_bytes, most) if config.outbox else config.buffer_bytes
+
+
+def too_large(topic: str, size: int, config: ProducerConfig) -> ConfigError:
+    """A record of this cost never fits."""
+    size -= RECORD_COST
+    if largest(config) < config.buffer_bytes:
+        text = f"is too large for an outbox, and for every store: at most {MAX_CONTENT_BYTES} fit"
+    else:
+        text = (
+            f"does not fit into buffer_bytes ({config.buffer_bytes}): raise it, or publish less "
+            "at once"
+        )
+    return ConfigError(f"topic {topic}: a record of {size} bytes {text}")
+
+
+def full(machine: Producer, left: int, timeout: float | None, trouble: str) -> PublishTimeout:
+    """`left` records take all the room, and the time to wait for it has passed."""
+    return PublishTimeout(
+        f"topic {machine.topic} partition {machine.address}: {left} records fill buffer_bytes "
+        f"({machine.config.buffer_bytes}) and were not acknowledged within {timeout} s; "
+        f"{_remedy(machine, trouble)}",
+        left,
+    )
+
+
+def lacking(machine: Producer, end: int, timeout: float | None, trouble: str) -> PublishTimeout:
+    """The records before `end` are not all acknowledged, and the time to wait has passed."""
+    left = end - machine.acked
+    return PublishTimeout(
+        f"topic {machine.topic} partition {machine.address}: {left} records from offset "
+        f"{machine.acked} on are not acknowledged after {timeout} s; {_remedy(machine, trouble)}",
+        left,
+    )
+
+
+def _remedy(machine: Producer, trouble: str) -> str:
+    """Why records are not acknowledged, as far as it is known here, or what would help."""
+    wanted = machine.config.min_store_acks
+    if trouble:
+        return trouble
+    if wanted == 1:
+        return "is a store running at this tower?"
+    verb = "has" if machine.stores == 1 else "have"
+    return (
+        f"{machine.stores} of {wanted} distinct stores (min_store_acks) {verb} offset "
+        f"{machine.acked}: start more stores at this tower, or ask for fewer"
+    )
