@@ -7,7 +7,6 @@ import os
 import sqlite3
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -98,26 +97,10 @@ def compare(reports: list[Report], bar: Any) -> list[Comparison]:
 def _held(report: Report, extent: Extent) -> tuple[int, int, str]:
     assert report.log is not None
     try:
-        digest = _digest(report.log, extent)
+        digest = report.log.digest(extent.topic, extent.partition)
     except StoreError as error:
         digest = f"cannot be read: {error}"
     return extent.earliest, extent.next, digest
-
-
-def _digest(log: Log, extent: Extent) -> str:
-    """A hash of all records, however they are cut into values."""
-    digest, offset = sha256(b"%d %d" % (extent.earliest, extent.next)), extent.earliest
-    while offset < extent.next:
-        run = log.read(
-            extent.topic, extent.partition, offset, max_records=10_000, max_bytes=1 << 20
-        )
-        if run is None:
-            raise StoreError(f"offset {offset} is missing")
-        for content in run.contents:
-            digest.update(b"%d " % len(content))
-            digest.update(content)
-        offset = run.next
-    return digest.hexdigest()
 
 
 def _print_damage(report: Report) -> None:

@@ -14,7 +14,7 @@ import click
 import dafka
 from dafka.cli import nodes
 from dafka.cli.options import Command, Fault, Seconds, common, configure, json_option, towers
-from dafka.cli.produce import records
+from dafka.cli.publishing import records
 from dafka.cli.progress import progress
 from dafka.cli.snapshot import Snapshot, look, snapshot
 from dafka.config import ConsumerConfig

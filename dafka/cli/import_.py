@@ -15,7 +15,7 @@ import click
 import dafka
 from dafka.cli import logs, nodes
 from dafka.cli.options import Command, Fault, Seconds, common, configure, json_option, towers
-from dafka.cli.produce import records
+from dafka.cli.publishing import records
 from dafka.cli.progress import progress
 from dafka.cli.snapshot import Held, held, look
 from dafka.config import MIB, ProducerConfig

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import click
 
 import dafka
-from dafka.cli import nodes
+from dafka.cli import logs, nodes
 from dafka.cli.options import Command, Fault, Seconds, common, configure, json_option, towers
 from dafka.cli.publishing import Publishing, records, skip, stores
 from dafka.cli.stdio import STDIN, open_input, read_lines
@@ -58,7 +56,7 @@ def publish_lines(
         finally:
             interrupts.disarm()
             task.close()
-            with _without_its_warning():
+            with logs.without_warnings("dafka.producer"):
                 left = producer.stop(timeout=patience)
     _report(report, task, time.monotonic() - began, left, skipped=task.first if resume else 0)
     if descriptor != STDIN:
@@ -67,19 +65,6 @@ def publish_lines(
             again = "; --resume goes on there" if config.outbox else ""
             number = records(task.published)
             raise Fault(f"interrupted after {number}, before the end of {file}{again}")
-
-
-@contextmanager
-def _without_its_warning() -> Iterator[None]:
-    """The producer logs what stayed unacknowledged; here the command says so itself."""
-    logger = logging.getLogger("dafka.producer")
-    level = logger.level
-    if logger.getEffectiveLevel() >= logging.WARNING:
-        logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _report(

@@ -161,9 +161,9 @@ class Producer(Role):
     ) -> list[Action]:
         """Take an acknowledgement or a request."""
         match message:
-            case Ack():
+            case Ack() if message.subject == self.topic:
                 return self._on_ack(message.sequence, message.store or "", now)
-            case DirectHead() if message.address == self.address:
+            case DirectHead() if (message.subject, message.address) == (self.topic, self.address):
                 return self._on_ack(message.sequence, message.store or "", now)
             case Fetch():
                 return self._on_fetch(message, now)

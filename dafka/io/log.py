@@ -331,9 +331,12 @@ class Log:
             *(Damage(*name, 0, -1, lost) for name in self._index.unplaced()),
         ]
 
-    def check(self) -> Iterator[Damage]:
-        """Read and verify everything, yielding what is damaged; the log may be in use meanwhile."""
-        return check(self._index, self._opened().lend, self._reader)
+    def check(self, progress: Callable[[int], object] = lambda _: None) -> Iterator[Damage]:
+        """Read and verify everything, yielding what is damaged; the log may be in use meanwhile.
+
+        `progress` is called with numbers of records that have been verified.
+        """
+        return check(self._index, self._opened().lend, self._reader, progress)
 
     def _opened(self) -> _Cache:
         if self._cache is None:

@@ -20,7 +20,9 @@ _ODD_KEYS = "SELECT rowid FROM Cache WHERE raw IS NOT 1 OR typeof(key) <> 'blob'
 _NEXT_KEYS = "SELECT key FROM Cache WHERE raw = 1 AND key > ? ORDER BY key LIMIT ?"
 
 
-def check(index: Index, lend: Lend, reader: Reader) -> Iterator[Damage]:
+def check(
+    index: Index, lend: Lend, reader: Reader, progress: Callable[[int], object]
+) -> Iterator[Damage]:
     """Everything that is wrong with the log that `index` describes."""
     try:
         yield from _structure(lend)
@@ -29,7 +31,7 @@ def check(index: Index, lend: Lend, reader: Reader) -> Iterator[Damage]:
     except sqlite3.Error as error:
         yield _elsewhere(f"SQLite cannot read its database: {error}")
     for number, extent in index.extents().items():
-        yield from _values(index, number, extent, reader)
+        yield from _values(index, number, extent, reader, progress)
 
 
 def _structure(lend: Lend) -> Iterator[Damage]:
@@ -88,7 +90,9 @@ def _floors(index: Index, lend: Lend) -> Iterator[Damage]:
             yield Damage(topic, partition, 0, -1, str(error))
 
 
-def _values(index: Index, number: int, extent: Extent, reader: Reader) -> Iterator[Damage]:
+def _values(
+    index: Index, number: int, extent: Extent, reader: Reader, progress: Callable[[int], object]
+) -> Iterator[Damage]:
     topic, partition = extent.topic, extent.partition
     expected = extent.earliest
     for span in index.spans(number):
@@ -104,6 +108,7 @@ def _values(index: Index, number: int, extent: Extent, reader: Reader) -> Iterat
             yield Damage(topic, partition, error.first, error.last, error.reason)
         except StoreError as error:
             yield Damage(topic, partition, span.first, span.last, str(error))
+        progress(span.last - span.first + 1)
     if expected < extent.next:
         yield Damage(topic, partition, expected, extent.next - 1, "they are missing")
 
