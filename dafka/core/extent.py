@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,8 +13,8 @@ class Extent:
     partition: str
     earliest: int
     next: int
-    bytes: int = 0
-    """What the records take on disk, nearly."""
+    bytes: int = field(default=0, compare=False)
+    """What the records take on disk, nearly; no part of comparisons."""
     deleted: int = 0
     """The records before this offset were deleted by an operator, for good."""
 

@@ -64,7 +64,7 @@ class Keeper:
                 oldest.last,
                 oldest.last + 1 - one.earliest,
                 oldest.bytes,
-                oldest.arrived,
+                oldest.arrival,
             )
             for one, oldest in found
             if oldest is not None

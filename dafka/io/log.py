@@ -18,6 +18,7 @@ from uuid import uuid4
 
 import diskcache
 
+from dafka.core.extent import Extent
 from dafka.core.run import Run
 from dafka.errors import Closed, ConfigError, StoreError
 from dafka.io import log_format as fmt
@@ -36,7 +37,6 @@ from dafka.io.log_format import MAX_CONTENT_BYTES, BadValue
 from dafka.io.log_index import Index
 from dafka.io.log_load import load
 from dafka.io.log_reading import Oldest, Reader
-from dafka.io.log_values import Extent
 from dafka.io.log_writing import Writer
 
 __all__ = ["MAX_CONTENT_BYTES", "Damage", "Damaged", "Extent", "Log", "Oldest"]
@@ -220,6 +220,7 @@ class Log:
         before: int,
         *,
         exact: bool = False,
+        deleted: bool = False,
         max_values: int = 64,
     ) -> bool:
         """Forget the records before an offset, durably; the partition continues as before.
@@ -227,12 +228,15 @@ class Log:
         A value is forgotten as a whole or, because of a record from `before` on, not at all. If
         `exact`, the earliest offset becomes `before` in any case: within a value, or beyond all
         records, where the partition then continues; an unknown partition is made to begin there.
+        `deleted` (with `exact`) remembers for good that an operator wanted it, see `Extent`.
 
         Records are forgotten at once. Their values are removed bit by bit, `max_values` a call:
         True if some are left, which any later call for this partition removes as well.
         """
         self._opened()
-        return self._writer.drop(topic, partition, before, exact, max_values)
+        return self._writer.drop(
+            (topic, partition), before, exact=exact, deleted=deleted, max_values=max_values
+        )
 
     def merge(self, max_bytes: int | None = None) -> bool:
         """Replace small neighbouring values by one, durably; True if there may be more to do.

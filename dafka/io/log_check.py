@@ -6,14 +6,14 @@ Only finds damage; what to do about it is the caller's to decide.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+from dafka.core.extent import Extent
 from dafka.errors import StoreError
 from dafka.io import log_format as fmt
 from dafka.io.log_damage import Damage, Damaged
 from dafka.io.log_index import Index
 from dafka.io.log_reading import Lend, Reader
-from dafka.io.log_values import Extent
 
 _KEYS_AT_ONCE = 1000
 _ODD_KEYS = "SELECT rowid FROM Cache WHERE raw IS NOT 1 OR typeof(key) <> 'blob' OR key = x''"

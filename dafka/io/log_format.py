@@ -11,7 +11,7 @@ Decides the format on disk; knows neither files nor SQLite. All integers are big
                               arrivals times arrival-ms:u64 count:u32
                               count times length:u32, then the contents
     entry of a partition      crc32:u32 topic-length:u32 topic partition
-    entry of a floor          crc32:u32 earliest-offset:u72
+    entry of a floor          crc32:u32 earliest-offset:u72 deleted-before:u72
 
 A checksum covers its key as well, so that a value under a wrong key is not taken for another one.
 Count and size are in the key so that the index can be loaded from the keys alone. A size is the
@@ -28,6 +28,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise, zip_longest
 from struct import Struct
+from typing import NamedTuple
 from zlib import crc32
 
 VERSION_KEY = b"v"
@@ -183,19 +184,27 @@ def decode_partition(key: bytes, entry: bytes) -> tuple[str, str]:
     return topic, rest[size:].decode("utf-8", "surrogateescape")
 
 
-def encode_floor(key: bytes, earliest: int) -> bytes:
-    """The entry that tells the earliest offset kept of a partition."""
-    rest = earliest.to_bytes(_FLOOR_BYTES, "big")
+class Floor(NamedTuple):
+    """The earliest offset kept of a partition, and before which one records were deleted."""
+
+    earliest: int
+    deleted: int = 0
+
+
+def encode_floor(key: bytes, floor: Floor) -> bytes:
+    """The entry that tells where a partition begins."""
+    rest = b"".join(offset.to_bytes(_FLOOR_BYTES, "big") for offset in floor)
     return crc32(rest, crc32(key)).to_bytes(_CRC_BYTES, "big") + rest
 
 
-def decode_floor(key: bytes, entry: bytes) -> int:
-    """The earliest offset in a floor's entry; raises `BadValue`."""
+def decode_floor(key: bytes, entry: bytes) -> Floor:
+    """What a floor's entry tells; raises `BadValue`."""
     rest = entry[_CRC_BYTES:]
     wanted = crc32(rest, crc32(key)).to_bytes(_CRC_BYTES, "big")
-    if len(rest) != _FLOOR_BYTES or entry[:_CRC_BYTES] != wanted:
+    if len(rest) != 2 * _FLOOR_BYTES or entry[:_CRC_BYTES] != wanted:
         raise BadValue("the entry that tells a partition's earliest offset is damaged")
-    return int.from_bytes(rest, "big")
+    earliest, deleted = rest[:_FLOOR_BYTES], rest[_FLOOR_BYTES:]
+    return Floor(int.from_bytes(earliest, "big"), int.from_bytes(deleted, "big"))
 
 
 def join_arrivals(arrivals: Iterable[tuple[int, int]]) -> Arrivals:

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import groupby
 
+from dafka.core.extent import Extent
 from dafka.core.run import Run
 from dafka.io import log_format as fmt
 from dafka.io.log_damage import Quarantine
 from dafka.io.log_plan import Plan, Row, check_contents, pieces
-from dafka.io.log_values import Extent, Span, Values
+from dafka.io.log_values import Span, Values
 
 _MERGE_STEPS = 256
 
@@ -53,11 +54,11 @@ class Index:
         with self._lock:
             self._next_number = max(self._next_number, number + 1)
 
-    def load_floor(self, number: int, earliest: int) -> None:
+    def load_floor(self, number: int, floor: fmt.Floor) -> None:
         """Enter where a partition begins."""
         with self._lock:
             if number in self._partitions:
-                self._partitions[number].earliest = earliest
+                self._partitions[number].earliest, self._partitions[number].deleted = floor
 
     def load(self, keys: Sequence[bytes]) -> list[int]:
         """Enter values from their keys, in order; the partition numbers that nothing names.
@@ -124,7 +125,8 @@ class Index:
             if stored is not None and stored.earliest is not None:
                 expected = stored.next
             else:
-                expected = plan.floors[number] = max(0, parts[0].first)
+                expected = max(0, parts[0].first)
+                plan.floors[number] = fmt.Floor(expected)
         for part in parts:
             if part.first != expected or part.first < 0 or part.next - 1 > fmt.MAX_OFFSET:
                 raise ValueError(
@@ -149,8 +151,8 @@ class Index:
         for number, name in plan.newcomers.items():
             self.name(number, *name)
         with self._lock:
-            for number, earliest in plan.floors.items():
-                self._partitions[number].set_floor(earliest)
+            for number, floor in plan.floors.items():
+                self._partitions[number].set_floor(*floor)
             for piece in plan.pieces:
                 found = self._partitions[piece.number]
                 found.add(piece.first, len(piece.contents), piece.size)
@@ -159,7 +161,7 @@ class Index:
     # Forgetting and replacing
 
     def plan_drop(
-        self, name: tuple[str, str], before: int, exact: bool, max_values: int
+        self, name: tuple[str, str], before: int, exact: bool, deleted: bool, max_values: int
     ) -> tuple[Plan, list[bytes]]:
         """What to write and the first keys to remove to forget the records before an offset.
 
@@ -174,8 +176,9 @@ class Index:
             floor = found.floor(before, exact)
             if floor is None:
                 return plan, []
-            if floor != found.earliest:
-                plan.floors[number] = floor
+            gone = max(found.deleted, before) if deleted else found.deleted
+            if (floor, gone) != (found.earliest, found.deleted):
+                plan.floors[number] = fmt.Floor(floor, gone)
             return plan, found.unused(floor, max_values + 1)
 
     def removed(self, name: tuple[str, str], count: int) -> None:

@@ -41,7 +41,7 @@ class Plan:
 
     pieces: list[Piece] = field(default_factory=list)
     newcomers: dict[int, tuple[str, str]] = field(default_factory=dict)
-    floors: dict[int, int] = field(default_factory=dict)
+    floors: dict[int, fmt.Floor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from dafka.core.extent import Extent
 from dafka.io import log_format as fmt
 
 MERGE_FACTOR = 8
@@ -21,21 +22,6 @@ MERGE_VALUES = 1024
 """So many values are merged at once at most."""
 _ENTRY_COST = 64
 """What a value costs beyond its size, which makes even empty records worth merging."""
-
-
-@dataclass(frozen=True, slots=True)
-class Extent:
-    """What is kept of a partition: the offsets from `earliest` up to, but without, `next`.
-
-    Both are equal where no record is kept. `bytes` counts contents, and four bytes a record for
-    its length; it tells nothing about where records are, and is no part of comparisons.
-    """
-
-    topic: str
-    partition: str
-    earliest: int
-    next: int
-    bytes: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +48,7 @@ class Values:
         self.counts = array("I")
         self.sizes = array("I")
         self.earliest: int | None = None
+        self.deleted = 0
         self.next = 0
         self.forgotten = 0
         self.bytes = 0
@@ -99,7 +86,8 @@ class Values:
         """What is kept; None while nothing tells where the partition is."""
         if self.earliest is None:
             return None
-        return Extent(self.topic, self.partition, self.earliest, self.next, self.bytes)
+        name = self.topic, self.partition
+        return Extent(*name, self.earliest, self.next, self.bytes, self.deleted)
 
     def key(self, at: int) -> bytes:
         """The key of the value at a position."""
@@ -162,9 +150,10 @@ class Values:
         kept = self.firsts[at] if at < len(self) else self.next
         return max(self.earliest, min(kept, before))
 
-    def set_floor(self, earliest: int) -> None:
+    def set_floor(self, earliest: int, deleted: int = 0) -> None:
         """Forget what is before an offset, which may lie beyond everything stored."""
         self.earliest = earliest
+        self.deleted = max(self.deleted, deleted)
         self.next = max(self.next, earliest)
         while self.forgotten < len(self) and self._last(self.forgotten) < earliest:
             self.bytes -= self.sizes[self.forgotten]

@@ -70,13 +70,20 @@ class Writer:
                 self._commit(plan, [], ((piece, _arrived(piece, now)) for piece in plan.pieces))
                 self._index.extend(plan)
 
-    def drop(self, topic: str, partition: str, before: int, exact: bool, max_values: int) -> bool:
+    def drop(
+        self,
+        name: tuple[str, str],
+        before: int,
+        *,
+        exact: bool,
+        deleted: bool,
+        max_values: int,
+    ) -> bool:
         """Forget the records before an offset; True if values of theirs are left to remove."""
         if not 0 <= before <= fmt.MAX_OFFSET + 1:
             raise ValueError(f"there is no offset {before}")
-        name = topic, partition
         with self._alone():
-            plan, keys = self._index.plan_drop(name, before, exact, max_values)
+            plan, keys = self._index.plan_drop(name, before, exact, deleted, max_values)
             removed = keys[:max_values]
             if not plan.floors and not removed:
                 return False
@@ -84,8 +91,8 @@ class Writer:
                 self._commit(plan, removed, [])
                 self._index.extend(plan)
                 self._index.removed(name, len(removed))
-                for earliest in plan.floors.values():
-                    self._quarantine.remove(topic, partition, 0, earliest - 1)
+                for floor in plan.floors.values():
+                    self._quarantine.remove(*name, 0, floor.earliest - 1)
             return len(keys) > len(removed)
 
     def merge(self, max_bytes: int) -> bool:
@@ -161,9 +168,9 @@ class Writer:
             for number, name in plan.newcomers.items():
                 key = fmt.partition_key(number)
                 add(cache, key, fmt.encode_partition(key, *name))
-            for number, earliest in plan.floors.items():
+            for number, floor in plan.floors.items():
                 key = fmt.floor_key(number)
-                cache.set(key, fmt.encode_floor(key, earliest))
+                cache.set(key, fmt.encode_floor(key, floor))
             for key in removed:
                 cache._sql(_DELETE, (key,))
             for piece, arrivals in added:

@@ -540,7 +540,7 @@ def test_stores_that_have_the_records_already_acknowledge_them_again(extension: 
         acks = sent(writer.receive(head, 0.1), Ack)
     else:
         reader = StoreReader(READER, WRITER, DIRECT, store=WRITER)
-        reader.stored(TOPIC, PRODUCER, 0, 50)
+        reader.stored(Extent(TOPIC, PRODUCER, 0, 50))
         (question,) = sent(producer.tick(2.1), GetHeads)
         acks = sent(reader.receive(question, 2.1), DirectHead)
     for ack in acks:
