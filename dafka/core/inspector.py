@@ -76,7 +76,7 @@ class Inspector(Role):
 
     def welcomed(self, now: float) -> list[Action]:
         """A tower is there: from now on everybody is introduced to us."""
-        self._since = now
+        self._since = now if self._since is None else self._since
         return []
 
     def delete(self, stores: Iterable[str], now: float) -> list[Action]:

@@ -64,7 +64,6 @@ class Inspector(Life):
         self.address = new_address()
         self._machine = core.Inspector(self.address, self.topic, new_address)
         self._settled = Event()
-        self._welcomed = False
         self._stopped = False
 
     def start(self) -> Inspector:
@@ -76,7 +75,6 @@ class Inspector(Life):
         driver.add_executors({Settled: lambda _: self._settled.set()})
         now = driver.now()
         self._wiring.open(now)
-        driver.add_source(self._look_for_tower)
         driver.perform(self._machine.start(now))
         driver.start()
         driver.failed.rawlink(lambda _: self._settled.set())
@@ -100,7 +98,7 @@ class Inspector(Life):
     @property
     def welcomed(self) -> bool:
         """Whether a tower was found."""
-        return self._welcomed
+        return self._wiring.discovery.welcomed
 
     def nodes(self) -> list[NodeState]:
         """The nodes that are there, without this one, ordered by role and endpoint."""
@@ -136,12 +134,6 @@ class Inspector(Life):
         self.driver  # noqa: B018  `Closed` before the start
         self._settled.wait(timeout)
         self.check_alive()
-
-    def _look_for_tower(self, now: float) -> bool:
-        if not self._welcomed and self._wiring.discovery.welcomed:
-            self._welcomed = True
-            self.driver.perform(self._machine.welcomed(now))
-        return False
 
     def _node(self, peer: Peer, now: float) -> NodeState:
         kind = self._machine.kinds.get(peer.address)
