@@ -14,8 +14,8 @@ import click
 import dafka
 from dafka.cli import nodes
 from dafka.cli.options import Command, Fault, Seconds, common, configure, json_option, towers
-from dafka.cli.publishing import records
 from dafka.cli.progress import progress
+from dafka.cli.publishing import records
 from dafka.cli.snapshot import Snapshot, look, snapshot
 from dafka.config import ConsumerConfig
 from dafka.core.run import Run

@@ -15,8 +15,8 @@ import click
 import dafka
 from dafka.cli import logs, nodes
 from dafka.cli.options import Command, Fault, Seconds, common, configure, json_option, towers
-from dafka.cli.publishing import records
 from dafka.cli.progress import progress
+from dafka.cli.publishing import records
 from dafka.cli.snapshot import Held, held, look
 from dafka.config import MIB, ProducerConfig
 from dafka.core.run import RECORD_COST, Run

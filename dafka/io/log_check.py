@@ -6,7 +6,7 @@ Only finds damage; what to do about it is the caller's to decide.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from dafka.errors import StoreError
 from dafka.io import log_format as fmt

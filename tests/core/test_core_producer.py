@@ -176,6 +176,16 @@ def test_head_of_another_partition_is_no_acknowledgement() -> None:
     assert (producer.acked, producer.stats.refused) == (0, 1)
 
 
+def test_same_partition_name_in_another_topic_is_another_partition() -> None:
+    """An address can be used for two topics, as an import does: each has its own offsets."""
+    producer = _producer(5)
+    producer.receive(Ack(PRODUCER, "another", 4, WRITER), 0.0)
+    producer.receive(DirectHead(PRODUCER, PRODUCER, "another", 4), 0.0)
+    assert (producer.acked, producer.stats.refused) == (0, 2)
+    producer.receive(_ack(4), 0.0)
+    assert producer.acked == 5
+
+
 def test_one_store_that_acknowledges_and_tells_its_head_counts_once() -> None:
     name = address(0x50)
     writer = StoreWriter(WRITER, READER, StoreConfig(), store=name, direct=DIRECT)
