@@ -14,7 +14,7 @@ from dafka.cli.options import Command, Fault, sentences
 from dafka.cli.tables import count, number, size, table, text
 from dafka.config import ConsumerConfig
 from dafka.core.inventory import Inventory
-from dafka.io.inspector import Deletion
+from dafka.io.inspector import Deletion, Inspector
 from dafka.names import check_topic
 
 TOPIC_WIDTH = 60
@@ -94,10 +94,12 @@ def delete(topic: str, yes: bool, as_json: bool, timeout: float, **given: Any) -
     config = settings(given)
     if not yes:
         _confirm(topic, config, timeout)
-    inventory, deletions = inspected(
-        topic, config, timeout, lambda one: (one.gather(0), one.delete(timeout))
-    )
-    _check_deletable(topic, inventory)
+
+    def delete_known(inspector: Inspector) -> list[Deletion]:
+        _check_deletable(topic, inspector.gather(0))
+        return inspector.delete(timeout)
+
+    deletions = inspected(topic, config, timeout, delete_known)
     if as_json:
         stores = [{"records": one.records, **asdict(one.store)} for one in deletions]
         click.echo(json.dumps({"topic": topic, "stores": stores}))

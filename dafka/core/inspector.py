@@ -84,6 +84,11 @@ class Inspector(Role):
         self._awaited = set(stores)
         return self._ask_deletion(now)
 
+    @property
+    def deleting(self) -> bool:
+        """Whether a deletion waits to be confirmed."""
+        return self._repeat_at is not None
+
     def inventory(self) -> Inventory:
         """What is known by now."""
         stores = {
@@ -229,7 +234,7 @@ class Inspector(Role):
             return []
         # The first answer counts: a repeated request finds nothing left to delete.
         self.deletions.setdefault(message.address, message.sequence)
-        if self._repeat_at is None or not self._awaited <= self.deletions.keys():
+        if not self.deleting or not self._awaited <= self.deletions.keys():
             return []
         self._repeat_at = None
         return [Settled()]

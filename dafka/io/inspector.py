@@ -121,7 +121,8 @@ class Inspector(Life):
         able = [one.address for one in stores if one.name is not None or one.address in ours]
         if able:
             self._settled.clear()
-            self.driver.post(lambda now: self._machine.delete(able, now))
+            self.driver.perform(self._machine.delete(able, self.driver.now()))
+            self.driver.wake()
             self._wait(timeout)
         done = self._machine.deletions
         return [
@@ -132,6 +133,7 @@ class Inspector(Life):
     # Inside
 
     def _wait(self, timeout: float) -> None:
+        self.driver  # noqa: B018  `Closed` before the start
         self._settled.wait(timeout)
         self.check_alive()
 

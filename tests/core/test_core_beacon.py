@@ -34,7 +34,9 @@ def test_node_is_silent_until_a_tower_has_welcomed_it() -> None:
     assert beacon.tower_connected(0.1) == []
     assert beacon.next_deadline() == 1.0
     assert beacon.tick(1.0) == []
+    assert not beacon.welcomed
     assert beacon.receive(Welcome(), 1.2) == [SendBeacon(OWN)]
+    assert beacon.welcomed
     assert beacon.next_deadline() == 2.0
     assert SendBeacon(OWN) in beacon.tick(2.2)
 
