@@ -104,9 +104,10 @@ def _values(
         expected = max(expected, span.last + 1)
         try:
             reader.value(topic, partition, span)
+        except Damaged as error:
+            yield Damage(topic, partition, error.first, error.last, error.reason)
         except StoreError as error:
-            reason = error.reason if isinstance(error, Damaged) else str(error)
-            yield Damage(topic, partition, span.first, span.last, reason)
+            yield Damage(topic, partition, span.first, span.last, str(error))
         progress(span.last - span.first + 1)
     if expected < extent.next:
         yield Damage(topic, partition, expected, extent.next - 1, "they are missing")

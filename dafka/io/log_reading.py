@@ -122,9 +122,10 @@ class Reader:
             try:
                 return self._load(span)
             except BadValue as error:
-                damage = Damage(topic, partition, span.first, span.last, str(error))
-                self._quarantine.add(damage)
-                raise Damaged(topic, partition, span.first, span.last, str(error)) from error
+                extent = self._index.extent(topic, partition)
+                first = max(span.first, extent.earliest) if extent else span.first
+                self._quarantine.add(Damage(topic, partition, first, span.last, str(error)))
+                raise Damaged(topic, partition, first, span.last, str(error)) from error
 
     def _load(self, span: Span) -> Value:
         try:
@@ -188,7 +189,8 @@ class Reader:
                     " was being read: try again"
                 )
             span, value = found
-            skip, stop = at - span.first, min(end - span.first, len(value))
+            skip = at - span.first
+            stop = min(end - span.first, len(value), skip + self._sound(topic, partition, at))
             bounds = value.bounds[skip : stop + 1]
             lengths.update(array("Q", [b - a for a, b in pairwise(bounds)]).tobytes())
             contents.update(memoryview(value.data)[bounds[0] : bounds[-1]])

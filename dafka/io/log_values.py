@@ -187,6 +187,10 @@ class Values:
     def cut(self, keep_bytes: int | None, keep_records: int | None) -> int:
         """The offset before which whole values can go; the newest value always stays."""
         at, left, boundary = self.forgotten, self.bytes, self.earliest or 0
+        if keep_records is not None and at < len(self):
+            # Where the first values are missing, what is left of them goes like a value.
+            kept = self.next - self.firsts[at]
+            boundary = max(boundary, self.firsts[at]) if kept >= keep_records else boundary
         while at + 1 < len(self):
             following = self.firsts[at + 1]
             too_large = keep_bytes is not None and left > keep_bytes

@@ -142,17 +142,15 @@ class Writer:
 
     def vacuum(self, max_pages: int) -> bool:
         """Give free pages beyond the slack back to the file system; True if more are left."""
-        with self._alone(), self._translated():
-            with self._change() as cache:
-                pages = _pragma(cache, "page_size")
-                free = _pragma(cache, "freelist_count") - _FREE_SLACK_BYTES // pages
-                if free > 0:
-                    statement = f"PRAGMA incremental_vacuum({min(free, max_pages)})"
-                    cache._sql(statement).fetchall()
+        with self._alone(), self._translated(), self._lend() as cache:
+            slack = _FREE_SLACK_BYTES // _pragma(cache, "page_size")
+            free = _pragma(cache, "freelist_count") - slack
+            if free > 0:
+                # Not execute(), which would give back one page and forget the rest.
+                cache._con.executescript(f"PRAGMA incremental_vacuum({min(free, max_pages)})")
             if 0 < free <= max_pages:
                 # The file shrinks when what is in the write-ahead log has been moved into it.
-                with self._lend() as cache:
-                    cache._sql("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                cache._sql("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             return free > max_pages
 
     def _commit(

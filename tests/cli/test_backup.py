@@ -164,7 +164,7 @@ def test_what_is_published_meanwhile_is_left_for_the_next_one(tmp_path, file):
     assert found == {A: contents(1, 2000), producer.partition: published[: live.next]}
 
 
-@pytest.mark.parametrize("kept", [0, 1, 300])
+@pytest.mark.parametrize("kept", [0, 300])
 def test_an_interrupted_export_is_continued(tmp_path, capfd, file, small, kept):
     """As a kill leaves it: some whole blocks, and half of one."""
     parts = [Part(r.topic, r.partition, r.first, r.next) for r in RUNS]
@@ -266,9 +266,9 @@ class TestRefusals:
             pass
         name = str(file) if command == "export" else str(tmp_path / "some.avro")
         nowhere = ["--tower", "tcp://127.0.0.1:1,tcp://127.0.0.1:2"]
-        monkeypatch.setattr(snapshot, "LOOK_S", 2.5)
+        monkeypatch.setattr(snapshot, "LOOK_S", 1.0)
         assert run(command_line, "dafka", [command, name, *nowhere]) == 1
-        assert "no tower answered at tcp://127.0.0.1:1 within 2.5 s" in capfd.readouterr().err
+        assert "no tower answered at tcp://127.0.0.1:1 within 1 s" in capfd.readouterr().err
         with dafka.Tower(**PORTS) as tower:
             at = ["--tower", str(tower.address)]
             assert run(command_line, "dafka", [command, name, *at]) == 1
