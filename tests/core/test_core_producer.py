@@ -474,6 +474,14 @@ def test_a_continued_partition_goes_on_at_its_offset() -> None:
     assert (producer.acked, producer.unacked_bytes) == (8, 0)
 
 
+def test_a_partition_tells_where_it_begins_if_that_is_not_0() -> None:
+    for earliest in (0, 7):
+        producer = Producer(TOPIC, PRODUCER, ProducerConfig(), 9, 9, earliest)
+        producer.start(0.0)
+        (_, head), *_ = _heads(producer, 0.5)
+        assert (head.sequence, head.acked, head.earliest) == (8, 9, earliest or None)
+
+
 def test_a_continued_partition_is_announced_at_once_and_as_old() -> None:
     producer = _continued(7)
     (head,) = sent(producer.tick(0.0), Head)
