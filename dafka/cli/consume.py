@@ -21,7 +21,7 @@ BATCH_BYTES = 1 << 20
 
 def as_text(run: Run) -> bytes:
     """The lines of the C console consumer: topic, producer's address, content as it is."""
-    prefix = f"{run.topic} {run.partition} ".encode()
+    prefix = f"{run.topic} {run.partition} ".encode(errors="surrogateescape")
     return b"".join([prefix + content + b"\n" for content in run.contents])
 
 
@@ -31,20 +31,22 @@ def as_raw(run: Run) -> bytes:
 
 
 def as_json_lines(run: Run) -> bytes:
-    """An object per line; content that is no UTF-8 text as content_base64."""
-    lines = []
-    for offset, content in enumerate(run.contents, run.first):
-        record: dict[str, object] = {
-            "topic": run.topic,
-            "partition": run.partition,
-            "offset": offset,
-        }
-        try:
-            record["content"] = content.decode()
-        except UnicodeDecodeError:
-            record["content_base64"] = base64.b64encode(content).decode()
-        lines.append(json.dumps(record))
+    """An object per line; what is no UTF-8 text, such as a content, as content_base64."""
+    topic = _member("topic", run.topic.encode(errors="surrogateescape"))
+    partition = _member("partition", run.partition.encode(errors="surrogateescape"))
+    lines = [
+        json.dumps({**topic, **partition, "offset": offset, **_member("content", content)})
+        for offset, content in enumerate(run.contents, run.first)
+    ]
     return ("\n".join(lines) + "\n").encode()
+
+
+def _member(name: str, value: bytes) -> dict[str, str]:
+    """A member of a JSON object: half of a surrogate pair, which Python would write, is none."""
+    try:
+        return {name: value.decode()}
+    except UnicodeDecodeError:
+        return {f"{name}_base64": base64.b64encode(value).decode()}
 
 
 FORMATS: dict[str, Callable[[Run], bytes]] = {
@@ -165,7 +167,8 @@ def consume(
     """Print the records of TOPIC, each as a line.
 
     --format json prints an object per line with topic, partition, offset and content; where a
-    content is not valid UTF-8, content_base64 takes the place of content. --json is short for it.
+    content is not valid UTF-8, content_base64 takes the place of content (and partition_base64
+    that of the partition of a foreign producer). --json is short for it.
     The other formats print contents as they are, byte by byte.
 
     Runs until Ctrl-C or SIGTERM, or until its output is closed (exit code 0).

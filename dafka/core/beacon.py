@@ -87,7 +87,7 @@ class Beacon:
         if peer is not None:
             peer.seen = now
             return []
-        if not message.endpoint.startswith(_SCHEMES) or len(message.endpoint) > _MAX_ENDPOINT:
+        if not _usable(message.endpoint):
             return [Warn("endpoint", f"ignored a peer's endpoint {message.endpoint[:60]!r}")]
         if len(self.peers) >= self._max_peers:
             return [Warn("peers", f"ignored a peer beyond max_peers={self._max_peers}")]
@@ -130,3 +130,10 @@ class Beacon:
     def _beacon(self, now: float) -> list[Action]:
         self._next_beacon = now + self._interval
         return [SendBeacon(self._own)]
+
+
+def _usable(endpoint: str) -> bool:
+    """Whether ZeroMQ may be given it: what is not ASCII may not even be text (surrogateescape)."""
+    if not endpoint.startswith(_SCHEMES) or len(endpoint) > _MAX_ENDPOINT:
+        return False
+    return endpoint.isascii() and endpoint.isprintable()

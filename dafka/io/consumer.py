@@ -103,6 +103,8 @@ class Consumer(Life):
 
         None also when the consumer was stopped meanwhile.
         """
+        if self._stopped:
+            return None
         run = self._run
         if run is None or self._at >= len(run.contents):
             run = self._next_run(timeout)
@@ -205,6 +207,8 @@ class Consumer(Life):
         self._arrived.set()
 
     def _take_run(self, timeout: float | None) -> Run | None:
+        if self._stopped:
+            return None
         current = self._run
         if current is not None and self._at < len(current):
             self._run = None
@@ -214,6 +218,8 @@ class Consumer(Life):
 
     def _next_run(self, timeout: float | None) -> Run | None:
         if not self._queue and not self._wait(timeout):
+            return None
+        if self._stopped:  # while others worked
             return None
         run = self._queue.popleft()
         driver = self.driver

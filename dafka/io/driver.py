@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Protocol
 
@@ -32,24 +33,30 @@ class Machine(Protocol):
         """When something will be due."""
 
 
+@dataclass(slots=True)
+class _Key:
+    last: float
+    dropped: int = 0
+
+
 class LimitedLog:
     """Warnings about peers, so many a minute and no more."""
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
-        self._last: dict[str, float] = {}
-        self._dropped: dict[str, int] = {}
+        self._keys: dict[str, _Key] = {}
 
     def warn(self, key: str, text: str) -> None:
         """Log `text` unless the same `key` was logged a moment ago; then count it."""
         now = monotonic()
-        if now - self._last.get(key, -WARN_EVERY_S) < WARN_EVERY_S:
-            self._dropped[key] = self._dropped.get(key, 0) + 1
+        known = self._keys.get(key)
+        if known is not None and now - known.last < WARN_EVERY_S:
+            known.dropped += 1
             return
-        if len(self._last) >= _MAX_KEYS:
-            self._last.clear()
-        self._last[key] = now
-        dropped = self._dropped.pop(key, 0)
+        if known is None and len(self._keys) >= _MAX_KEYS:
+            self._keys.clear()
+        self._keys[key] = _Key(now)
+        dropped = 0 if known is None else known.dropped
         self._logger.warning("%s%s", text, f" (and {dropped} times before)" if dropped else "")
 
 

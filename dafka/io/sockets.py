@@ -123,7 +123,7 @@ def _connect_all(watched: Watched, endpoints: Sequence[str]) -> None:
     for endpoint in endpoints:
         try:
             watched.socket.connect(endpoint)
-        except zmq.ZMQError as error:
+        except (zmq.ZMQError, ValueError) as error:
             watched.close()
             raise ConfigError(f"tower endpoint {endpoint} cannot be used: {error}") from error
 
@@ -292,7 +292,7 @@ class Subscriber(Watched):
         """Listen to a peer; False if the endpoint is unusable."""
         try:
             self.socket.connect(endpoint)
-        except zmq.ZMQError:
+        except (zmq.ZMQError, ValueError):  # ValueError: it is no text, or holds a NUL
             return False
         return True
 

@@ -175,8 +175,8 @@ class TestLog:
 
 
 class TestFormats:
-    def printed(self, form, *contents, topic="t", first=5):
-        return FORMATS[form](dafka.Run(topic, PARTITION, first, list(contents)))
+    def printed(self, form, *contents, topic="t", partition=PARTITION, first=5):
+        return FORMATS[form](dafka.Run(topic, partition, first, list(contents)))
 
     def test_text_is_what_the_c_console_consumer_prints(self):
         assert self.printed("text", b"a", b"", b"\xff\0", topic="grün") == (
@@ -194,6 +194,17 @@ class TestFormats:
             {"topic": "t", "partition": PARTITION, "offset": 7, "content_base64": "/w=="},
         ]
         assert lines[-1] == ""
+
+    def test_a_foreign_producer_whose_address_is_no_text(self):
+        foreign = {"topic": "caf\udce9", "partition": "\udcff"}
+        assert self.printed("text", b"a", **foreign) == b"caf\xe9 \xff a\n"
+        assert self.printed("raw", b"a", **foreign) == b"a\n"
+        assert json.loads(self.printed("json", b"a", **foreign)) == {
+            "topic_base64": "Y2Fm6Q==",
+            "partition_base64": "/w==",
+            "offset": 5,
+            "content": "a",
+        }
 
 
 def test_a_tower_is_named_as_short_as_can_be():

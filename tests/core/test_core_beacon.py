@@ -92,7 +92,19 @@ def test_own_beacon_is_ignored() -> None:
     assert beacon.peers == {}
 
 
-@pytest.mark.parametrize("endpoint", ["", "192.0.2.2:1", "udp://192.0.2.2:1", "tcp://" + "h" * 300])
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "",
+        "192.0.2.2:1",
+        "udp://192.0.2.2:1",
+        "tcp://" + "h" * 300,
+        "tcp://caf\udce9:1",
+        "tcp://café:1",
+        "tcp://h\n:1",
+        "tcp://h\0:1",
+    ],
+)
 def test_unusable_endpoint_is_ignored_with_a_warning(endpoint: str) -> None:
     beacon = _beacon()
     assert [type(action) for action in beacon.receive(_of(2, endpoint), 0.2)] == [Warn]

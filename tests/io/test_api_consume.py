@@ -367,6 +367,36 @@ class TestPolling:
         consumer.stop()
         assert waiting.get(timeout=5) is None
 
+    @pytest.mark.parametrize("runs", [False, True], ids=["records", "runs"])
+    def test_an_iteration_that_stops_its_consumer_ends_whatever_waits_to_be_taken(
+        self, nodes, runs
+    ):
+        nodes.cluster()
+        producer, consumer = nodes.producer(), nodes.consumer()
+        fill(producer, 20)
+        until(lambda: consumer.stats().records == 20)
+        seen = 0
+        for _ in consumer.runs() if runs else consumer:
+            seen += 1
+            if seen == 1:
+                consumer.seek_to_earliest()
+                until(lambda: consumer.stats().records >= 40)
+                consumer.stop()
+        assert seen == 1
+        assert consumer.poll(0) is None
+        assert list(consumer.runs(0)) == []
+
+    def test_stopping_in_the_middle_of_a_run_gives_nothing_of_its_rest(self, nodes):
+        nodes.cluster()
+        producer, consumer = nodes.producer(), nodes.consumer()
+        fill(producer, 20)
+        until(lambda: consumer.stats().records == 20)
+        assert consumer.poll(0).offset == 0
+        consumer.stop()
+        assert consumer.poll(0) is None
+        assert list(consumer.runs(0)) == []
+        assert consumer.position(producer.partition) == 1
+
     def test_an_iteration_can_be_left_and_taken_up_again(self, nodes):
         nodes.cluster()
         producer, consumer = nodes.producer(), nodes.consumer()

@@ -10,6 +10,7 @@ from dafka import Run
 from dafka.io.log import Log
 from tests.support.reference_stage import (
     Stage,
+    acquainted,
     drain,
     listeners,
     stays,
@@ -41,7 +42,7 @@ def prepared(path: Path, contents: list[bytes], topic: str = "metrics") -> str:
 def test_our_consumer_from_a_reference_store_after_the_producer_ended(stage: Stage) -> None:
     stage.reference_tower()
     store, producer = stage.reference_store(), stage.reference_producer()
-    until(lambda: listeners(producer) == 1)
+    until(lambda: acquainted(store, producer))
     producer.publish(*values(5))
     producer.finish()
     until(lambda: not producer.running)
@@ -157,7 +158,7 @@ def test_our_store_catches_up_from_a_reference_store(stage: Stage) -> None:
     stage.our_tower()
     reference_store = stage.reference_store()
     producer = stage.reference_producer()
-    until(lambda: listeners(producer) == 1)
+    until(lambda: acquainted(reference_store, producer))
     producer.publish(*values(3000))
     until(lambda: producer.acknowledged == 3000)
     store = stage.store()

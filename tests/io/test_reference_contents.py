@@ -12,6 +12,7 @@ from tests.support import reference_wire as wire
 from tests.support.reference_producer import ReferenceProducer
 from tests.support.reference_stage import (
     Stage,
+    acquainted,
     drain,
     listeners,
     stays,
@@ -141,7 +142,7 @@ def test_consumer_asks_a_store_for_what_it_missed_after_an_acknowledgement(
     store = stage.reference_store()
     producer = stage.reference_producer()
     consumer = stage.consumer()
-    until(lambda: listeners(producer) >= 2)
+    until(lambda: listeners(producer) >= 2 and acquainted(store, producer))
     expected = values(10)
     producer.publish(*expected[:5])
     assert_right(take(consumer, 5), expected)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dafka.io.tower import own_host
-from tests.support.reference_stage import Stage, listeners, take, until, values
+from tests.support.reference_stage import Stage, acquainted, listeners, take, until, values
 
 pytest_plugins = ["tests.support.reference_fixture"]
 pytestmark = pytest.mark.io
@@ -19,6 +19,7 @@ def test_reference_nodes_alone(stage: Stage, tower: str) -> None:
     store, consumer = stage.reference_store(), stage.reference_consumer()
     producer = stage.reference_producer()
     until(lambda: consumer.subscribed and listeners(producer) == 2)
+    until(lambda: acquainted(store, producer))
     producer.publish(*values(5))
     producer.finish()
     until(lambda: not producer.running)

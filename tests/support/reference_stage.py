@@ -166,3 +166,8 @@ def listeners(node: Any, kind: str = "M", topic: str = TOPIC) -> int:
     wanted = f"{kind}{topic}\0".encode()
     seen = node.subscriptions if hasattr(node, "subscriptions") else SUBSCRIPTIONS[node]
     return sum(wanted.startswith(prefix) for prefix in seen)
+
+
+def acquainted(store: ReferenceStore, producer: Any) -> bool:
+    """Whether a store hears a producer and is heard by it: the reference repeats no ACK."""
+    return listeners(producer) > 0 and f"K{producer.address}".encode() in store.writer.subscriptions

@@ -1,0 +1,43 @@
+"""What the loop's log of warnings keeps, and what it leaves out."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from dafka.io import driver
+from dafka.io.driver import LimitedLog
+
+
+@pytest.fixture
+def clock(monkeypatch) -> list[float]:
+    """The time that the log sees, in its only element."""
+    now = [100.0]
+    monkeypatch.setattr(driver, "monotonic", lambda: now[0])
+    return now
+
+
+def test_a_warning_that_comes_too_often_is_counted_and_the_count_is_told(caplog, clock):
+    log = LimitedLog(logging.getLogger("dafka.test"))
+    for _ in range(3):
+        log.warn("key", "text")
+    log.warn("other", "another")
+    assert caplog.messages == ["text", "another"]
+    clock[0] += driver.WARN_EVERY_S
+    log.warn("key", "text")
+    clock[0] += driver.WARN_EVERY_S
+    log.warn("key", "text")
+    assert caplog.messages[2:] == ["text (and 2 times before)", "text"]
+
+
+def test_whatever_the_keys_are_the_log_keeps_a_bounded_number(caplog, clock):
+    log = LimitedLog(logging.getLogger("dafka.test"))
+    most = 0
+    for number in range(3 * driver._MAX_KEYS):
+        for _ in range(2):
+            log.warn(f"key {number}", "text")
+        kept = [value for value in vars(log).values() if isinstance(value, dict)]
+        most = max(most, sum(map(len, kept)))
+    assert most == driver._MAX_KEYS
+    assert len(caplog.messages) == 3 * driver._MAX_KEYS
