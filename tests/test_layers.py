@@ -123,6 +123,11 @@ RULES = [
         "only dafka.io.log imports diskcache",
     ),
     Rule(
+        r"(?!dafka\.io\.archive$).*",
+        none_of("fastavro"),
+        "only dafka.io.archive imports fastavro",
+    ),
+    Rule(
         r"(?!dafka\.cli(\.|$)).*",
         none_of("click", "tqdm"),
         "only the command line imports click and tqdm",
@@ -212,6 +217,7 @@ def test_every_layer_is_looked_at() -> None:
         ("dafka.io.node", "import zmq.green as zmq", "only dafka.io.sockets"),
         ("dafka.cli.demo", "import zmq", "only dafka.io.sockets"),
         ("dafka.io.log_index", "import diskcache", "only dafka.io.log"),
+        ("dafka.cli.export", "import fastavro", "only dafka.io.archive"),
         ("dafka.io.node", "def f():\n    import tqdm", "only the command line"),
         ("dafka.io.node", "from gevent import monkey", "may patch"),
         ("dafka.io.node", "import gevent.monkey", "may patch"),

@@ -14,9 +14,14 @@ import click
 
 from dafka.cli.options import Command, Fault, json_option, version_option
 from dafka.cli.progress import progress
+from dafka.config import MIB
 from dafka.errors import StoreError
-from dafka.io.log import Damage, Extent, Log
+from dafka.io.log import Damage, Damaged, Extent, Log
 from dafka.io.log_directory import DATABASE
+
+REPAIR_BYTES = 16 * MIB
+REPAIR_RECORDS = 1_000_000
+"""What is copied at once from another store's directory."""
 
 USAGE = 2
 """Exit code: nothing was checked. 0: all is well; 1: something is damaged or differs."""
@@ -78,6 +83,34 @@ def verify(report: Report, bar: Any) -> None:
     if report.log is not None:
         for damage in report.log.check(progress=bar.update):
             report.damage.append(damage)
+
+
+def repair(report: Report, source: Report, bar: Any) -> None:
+    """Replace what is damaged by what `source` has of it, and verify everything again."""
+    if report.log is not None and source.log is not None:
+        for damage in report.damage:
+            if damage.topic and damage.first <= damage.last:
+                _repair(report.log, source.log, damage)
+        report.damage = []
+        report.extents = report.log.partitions()
+        verify(report, bar)
+
+
+def _repair(log: Log, source: Log, damage: Damage) -> None:
+    offset = damage.first
+    while offset <= damage.last:
+        most = min(damage.last + 1 - offset, REPAIR_RECORDS)
+        try:
+            run = source.read(
+                damage.topic, damage.partition, offset, max_records=most, max_bytes=REPAIR_BYTES
+            )
+        except Damaged:
+            run = None
+        if run is None:
+            offset += 1  # the other one lacks it as well; it stays damaged, and is reported
+            continue
+        log.repair(run)
+        offset = run.next
 
 
 def compare(reports: list[Report], bar: Any) -> list[Comparison]:
@@ -156,14 +189,23 @@ def _as_json(reports: list[Report], comparisons: list[Comparison]) -> str:
 @click.option(
     "--compare", "comparing", is_flag=True, help="Tell whether all hold the same records."
 )
+@click.option("--repair", "repairing", is_flag=True, help="Replace what is damaged; needs --from.")
+@click.option("--from", "source", metavar="DIR", help="Another store's directory, to repair from.")
 @json_option
 @version_option
-def check(directories: tuple[str, ...], comparing: bool, as_json: bool) -> int:
+def check(
+    directories: tuple[str, ...],
+    comparing: bool,
+    repairing: bool,
+    source: str | None,
+    as_json: bool,
+) -> int:
     """Verify the logs in the data directories of stores that are not running.
 
     Every record is read, and its checksum verified. Prints what is damaged, with topic, partition
     and offsets. With --compare and several directories, also prints for each partition whether
-    all of them hold the same records.
+    all of them hold the same records. With --repair, what is damaged in one directory is copied
+    from the directory of another store, which is not running either.
 
     Exit code 0: no damage, and no difference; 1: something is damaged or differs; 2: nothing was
     checked, since a directory is not a log or is in use.
@@ -172,26 +214,43 @@ def check(directories: tuple[str, ...], comparing: bool, as_json: bool) -> int:
     Example:
       dafka check ./dafka-data
       dafka check --compare ./store-1 ./store-2 ./store-3
+      dafka check ./store-1 --repair --from ./store-2
     """
-    if len(set(map(os.path.realpath, directories))) < len(directories):
-        raise click.UsageError("A directory is named twice.")
-    if comparing and len(directories) < 2:
-        raise click.UsageError("--compare needs at least two directories.")
+    named = (*directories, source) if source is not None else directories
+    _refuse(named, comparing, repairing, source)
     with ExitStack() as stack:
-        reports = open_logs(directories, stack)
-        for report in reports:
+        reports = open_logs(named, stack)
+        checked = reports[: len(directories)]
+        for report in checked:
             with progress(report.records, keep=False) as bar:
                 verify(report, bar)
             if not as_json:
                 _print_damage(report)
+            if repairing and report.damage:
+                with progress(report.records, keep=False) as bar:
+                    repair(report, reports[-1], bar)
+                if not as_json:
+                    click.echo(f"{report.directory}: after the repair:")
+                    _print_damage(report)
         comparisons: list[Comparison] = []
         if comparing:
-            with progress(sum(report.records for report in reports), keep=False) as bar:
-                comparisons = compare(reports, bar)
+            with progress(sum(report.records for report in checked), keep=False) as bar:
+                comparisons = compare(checked, bar)
     for comparison in comparisons:
         if not as_json:
             _print_comparison(comparison, directories)
     if as_json:
-        click.echo(_as_json(reports, comparisons))
-    damaged = any(report.damage for report in reports)
+        click.echo(_as_json(checked, comparisons))
+    damaged = any(report.damage for report in checked)
     return 1 if damaged or not all(each.identical for each in comparisons) else 0
+
+
+def _refuse(named: tuple[str, ...], comparing: bool, repairing: bool, source: str | None) -> None:
+    if len(set(map(os.path.realpath, named))) < len(named):
+        raise click.UsageError("A directory is named twice.")
+    if comparing and len(named) < 2:
+        raise click.UsageError("--compare needs at least two directories.")
+    if repairing != (source is not None):
+        raise click.UsageError("--repair and --from need each other.")
+    if repairing and (comparing or len(named) > 2):
+        raise click.UsageError("--repair takes one directory, and no --compare.")

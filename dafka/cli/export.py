@@ -19,7 +19,6 @@ from dafka.cli.publishing import records
 from dafka.cli.snapshot import Snapshot, look, snapshot
 from dafka.config import ConsumerConfig
 from dafka.core.run import Run
-from dafka.errors import RecordsExpired
 from dafka.io.archive import ArchiveWriter, Part
 from dafka.io.threads import Threads
 
@@ -63,18 +62,12 @@ class Exporting:
         """Go on until nothing is lacking; `Fault` after `timeout` seconds of silence."""
         heard = time.monotonic()
         while self.left:
-            run = self._next(consumer)
+            run = next(consumer.runs(timeout=min(self.timeout, 1.0)), None)
             if run is not None:
                 if self._add(run):
                     heard = time.monotonic()
             elif time.monotonic() - heard >= self.timeout:
                 raise Fault(self._silence())
-
-    def _next(self, consumer: dafka.Consumer) -> Run | None:
-        try:
-            return next(consumer.runs(timeout=min(self.timeout, 1.0)), None)
-        except RecordsExpired:
-            return None  # where the gap matters, the next run shows it
 
     def _add(self, run: Run) -> bool:
         """Write what belongs into the archive, if anything does."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -47,6 +47,7 @@ class Importing:
         self._timeout = timeout
         self._bar = bar
         self._open: OrderedDict[Key, dafka.Producer] = OrderedDict()
+        self._begins: dict[Key, int] = {}
         self.skipped = 0
 
     def publish(self, run: Run) -> None:
@@ -68,9 +69,10 @@ class Importing:
         stored = self._stored.get(key)
         position = stored.next if stored else 0
         name = f"topic {run.topic!r}, partition {run.partition}"
-        if key not in self._open and run.first > position:
+        begins = self._begins.setdefault(key, run.first)
+        if key not in self._open and run.first > position > 0:
             raise Fault(
-                f"{name} begins at offset {run.first} in this file, but the stores lack it from "
+                f"{name} begins at offset {begins} in this file, but the stores lack it from "
                 f"offset {position} on: import an older export first"
             )
         if stored and stored.alive and run.next > position and key not in self._open:
@@ -103,7 +105,13 @@ class Importing:
                 self._close_oldest()
             config = replace(self._config, buffer_bytes=size)
             topic, partition = key
-            producer = dafka.Producer(topic, config, partition=partition, first=run.first)
+            producer = dafka.Producer(
+                topic,
+                config,
+                partition=partition,
+                first=run.first,
+                earliest=self._begins[key],
+            )
             nodes.start(producer)
             self._open[key] = producer
         self._open.move_to_end(key)
@@ -129,6 +137,28 @@ class Importing:
                 return
 
 
+def check_deleted(deleted: Collection[str], reader: ArchiveReader) -> None:
+    """`Fault` if the cluster has been told to forget one of the topics."""
+    for part in reader.contents.parts.values():
+        if part.topic in deleted:
+            raise Fault(
+                f"topic {part.topic!r} was deleted from this cluster for good, so its partitions "
+                "cannot come back: import into another cluster"
+            )
+
+
+def check_kept(stored: Mapping[Key, Held], reader: ArchiveReader) -> None:
+    """`Fault` if the stores have acknowledged a partition, but did not keep it."""
+    for part in reader.contents.parts.values():
+        known = stored.get(part.key)
+        if part.first < part.next and (known is None or known.next < part.next):
+            raise Fault(
+                f"topic {part.topic!r}, partition {part.partition} was imported, but the stores do "
+                f"not keep it up to offset {part.next - 1}: it was deleted there, or retention has "
+                "taken it"
+            )
+
+
 def import_records(
     file: str, config: ProducerConfig, timeout: float
 ) -> tuple[ArchiveReader, Importing]:
@@ -137,13 +167,16 @@ def import_records(
     with nodes.Interrupts() as interrupts, ArchiveReader(file) as reader:
         importing: Importing | None = None
         try:
-            stored = held(look(config), config.min_store_acks)
+            inventory = look(config)
+            check_deleted(inventory.deleted, reader)
+            stored = held(inventory, config.min_store_acks)
             with progress(reader.contents.total) as bar:
                 importing = Importing(config, stored, timeout, bar)
                 runs = reader.runs()
                 while (run := threads.run(next, runs, None)) is not None:
                     importing.publish(run)
                 importing.finish()
+            check_kept(held(look(config), config.min_store_acks), reader)
         except nodes.Stopped:
             raise Fault("interrupted: run the same import again to go on") from None
         finally:

@@ -54,12 +54,19 @@ class Producer(Role):
     """The producer's machine: one topic, one partition, which is named by its address."""
 
     def __init__(
-        self, topic: str, address: str, config: ProducerConfig, first: int = 0, end: int = 0
+        self,
+        topic: str,
+        address: str,
+        config: ProducerConfig,
+        first: int = 0,
+        end: int = 0,
+        earliest: int = 0,
     ) -> None:
         """Begin at offset `first`: what lies before it is acknowledged, or is not our concern.
 
         The records from `first` up to `end` may have been sent before. They are published again,
-        but a store may acknowledge them earlier: then they need not be.
+        but a store may acknowledge them earlier: then they need not be. The partition begins at
+        `earliest`: nobody need look for records before it.
         """
         self.topic = topic
         self.address = address
@@ -69,6 +76,7 @@ class Producer(Role):
         self.acked = first
         """Records acknowledged by enough stores: the offset of the first that is not."""
         self._sent = max(first, end)
+        self._earliest = earliest or None
         self._continued = self._sent > 0
         self.unacked_bytes = 0
         self.config = config
@@ -207,8 +215,8 @@ class Producer(Role):
         if not self.next:
             return []  # the first record was sent in an earlier life, and not yet in this one
         age_ms = _OLD_MS if self._continued else int((now - self._started) * 1000)
-        head = Head(self.topic, self.address, self.topic, self.next - 1, self.acked, age_ms)
-        return [Send(head)]
+        told = (self.next - 1, self.acked, age_ms, self._earliest)
+        return [Send(Head(self.topic, self.address, self.topic, *told))]
 
     def _on_ack(self, sequence: int, store: str, now: float) -> list[Action]:
         if sequence >= max(self.next, self._sent):

@@ -231,7 +231,7 @@ class Log:
         `deleted` (with `exact`) remembers for good that an operator wanted it, see `Extent`.
 
         Records are forgotten at once. Their values are removed bit by bit, `max_values` a call:
-        True if some are left, which any later call for this partition removes as well.
+        True if some are left, which any later call for this partition removes, and `merge` too.
         """
         self._opened()
         return self._writer.drop(
@@ -241,7 +241,8 @@ class Log:
     def merge(self, max_bytes: int | None = None) -> bool:
         """Replace small neighbouring values by one, durably; True if there may be more to do.
 
-        One bounded step. Records stay as they are; they only cost less to keep.
+        One bounded step. Records stay as they are; they only cost less to keep. Values that an
+        interrupted `drop` left, perhaps in an earlier life, are removed first.
         """
         self._opened()
         return self._writer.merge(min(max_bytes or fmt.VALUE_BYTES, fmt.VALUE_BYTES))

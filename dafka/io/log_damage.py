@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, replace
 
 from dafka.errors import StoreError
@@ -45,26 +45,20 @@ class Quarantine:
         self._lock = threading.Lock()
         self._ranges: dict[tuple[str, str], list[Damage]] = {}
 
-    def add(self, damage: Damage) -> bool:
-        """Note a range; False if all of it was noted before."""
+    def add(self, damage: Damage) -> None:
+        """Note a range; what was noted of it before is told by this one from now on."""
         with self._lock:
-            name = damage.topic, damage.partition
-            ranges = self._ranges.get(name, [])
-            if any(known.first <= damage.first and damage.last <= known.last for known in ranges):
-                return False
-            ranges = [*_without(ranges, damage.first, damage.last), damage]
-            self._ranges[name] = sorted(ranges, key=_first)
-            return True
+            ranges = self._ranges.setdefault((damage.topic, damage.partition), [])
+            at = _cut_out(ranges, damage.first, damage.last)
+            ranges.insert(at, damage)
 
     def remove(self, topic: str, partition: str, first: int, last: int) -> None:
         """These offsets are damaged no longer, or are forgotten."""
         with self._lock:
-            name = topic, partition
-            if name not in self._ranges:
-                return
-            self._ranges[name] = _without(self._ranges[name], first, last)
-            if not self._ranges[name]:
-                del self._ranges[name]
+            ranges = self._ranges.get((topic, partition), [])
+            _cut_out(ranges, first, last)
+            if not ranges:
+                self._ranges.pop((topic, partition), None)
 
     def following(self, topic: str, partition: str, offset: int) -> Damage | None:
         """The damaged range that holds an offset, or else the next one after it."""
@@ -94,15 +88,12 @@ def _last(damage: Damage) -> int:
     return damage.last
 
 
-def _without(ranges: list[Damage], first: int, last: int) -> list[Damage]:
-    """The ranges less the offsets from `first` to `last`."""
-    left = []
-    for damage in ranges:
-        if damage.last < first or damage.first > last:
-            left.append(damage)
-            continue
-        if damage.first < first:
-            left.append(replace(damage, last=first - 1))
-        if damage.last > last:
-            left.append(replace(damage, first=last + 1))
-    return left
+def _cut_out(ranges: list[Damage], first: int, last: int) -> int:
+    """Take offsets out of ranges; the position where a range of these offsets would be."""
+    start = bisect_left(ranges, first, key=_last)
+    stop = bisect_right(ranges, last, key=_first)
+    met = ranges[start:stop]
+    before = [replace(met[0], last=first - 1)] if met and met[0].first < first else []
+    after = [replace(met[-1], first=last + 1)] if met and met[-1].last > last else []
+    ranges[start:stop] = before + after
+    return start + len(before)

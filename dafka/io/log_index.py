@@ -32,6 +32,7 @@ class Index:
         self._numbers: dict[tuple[str, str], int] = {}
         self._next_number = 0
         self._unscanned: dict[int, None] = {}
+        self._leftover: dict[int, None] = {}
 
     # Loading
 
@@ -88,6 +89,7 @@ class Index:
             for number, found in self._partitions.items():
                 found.settle()
                 self._unscanned[number] = None
+                self._note_leftover(number)
 
     def unplaced(self) -> list[tuple[str, str]]:
         """Topic and partition of those of which nothing tells where they are."""
@@ -153,6 +155,7 @@ class Index:
         with self._lock:
             for number, floor in plan.floors.items():
                 self._partitions[number].set_floor(*floor)
+                self._note_leftover(number)
             for piece in plan.pieces:
                 found = self._partitions[piece.number]
                 found.add(piece.first, len(piece.contents), piece.size)
@@ -184,7 +187,23 @@ class Index:
     def removed(self, name: tuple[str, str], count: int) -> None:
         """Enter that the first values of a partition, all forgotten, are no longer stored."""
         with self._lock:
-            self._values(*name).remove(count)
+            found = self._values(*name)
+            found.remove(count)
+            self._note_leftover(found.number)
+
+    def _note_leftover(self, number: int) -> None:
+        if self._partitions[number].forgotten:
+            self._leftover[number] = None
+        else:
+            self._leftover.pop(number, None)
+
+    def leftover(self) -> tuple[str, str] | None:
+        """Topic and partition of one that has values to remove, all of them forgotten."""
+        with self._lock:
+            for number in self._leftover:
+                found = self._partitions[number]
+                return found.topic, found.partition
+            return None
 
     def mergeable(self, max_bytes: int, quarantine: Quarantine) -> tuple[Row | None, bool]:
         """Neighbours worth merging, or None; and whether there may be more."""

@@ -23,6 +23,7 @@ from dafka.io.log_reading import Lend, Reader
 from dafka.io.log_repair import patched
 
 _DELETE = "DELETE FROM Cache WHERE key = ? AND raw = 1"
+_LEFTOVER_VALUES = 64
 _FREE_SLACK_BYTES = 16 << 20
 """So much free space stays in the file for records to come."""
 
@@ -83,21 +84,31 @@ class Writer:
         if not 0 <= before <= fmt.MAX_OFFSET + 1:
             raise ValueError(f"there is no offset {before}")
         with self._alone():
-            plan, keys = self._index.plan_drop(name, before, exact, deleted, max_values)
-            removed = keys[:max_values]
-            if not plan.floors and not removed:
-                return False
-            with self._reader.settling:
-                self._commit(plan, removed, [])
-                self._index.extend(plan)
-                self._index.removed(name, len(removed))
-                for floor in plan.floors.values():
-                    self._quarantine.remove(*name, 0, floor.earliest - 1)
-            return len(keys) > len(removed)
+            return self._drop(name, before, exact=exact, deleted=deleted, max_values=max_values)
+
+    def _drop(
+        self, name: tuple[str, str], before: int, *, exact: bool, deleted: bool, max_values: int
+    ) -> bool:
+        plan, keys = self._index.plan_drop(name, before, exact, deleted, max_values)
+        removed = keys[:max_values]
+        if not plan.floors and not removed:
+            return False
+        with self._reader.settling:
+            self._commit(plan, removed, [])
+            self._index.extend(plan)
+            self._index.removed(name, len(removed))
+            for floor in plan.floors.values():
+                self._quarantine.remove(*name, 0, floor.earliest - 1)
+        return len(keys) > len(removed)
 
     def merge(self, max_bytes: int) -> bool:
         """Replace small neighbours by one value; True if there may be more to do."""
         with self._alone():
+            name = self._index.leftover()
+            if name is not None:
+                # Before they are merged, values that an interrupted drop left are removed.
+                self._drop(name, 0, exact=False, deleted=False, max_values=_LEFTOVER_VALUES)
+                return True
             row, more = self._index.mergeable(max_bytes, self._quarantine)
             if row is None:
                 return more

@@ -47,20 +47,21 @@ class Producer(Life):
         *,
         partition: str | None = None,
         first: int = 0,
+        earliest: int = 0,
         **settings: Any,
     ) -> None:
         """Opens nothing. `settings` are fields of `ProducerConfig`; `ConfigError` if unusable.
 
         `partition` and `first`: continue this partition at this offset. Two producers must never
-        use one partition at the same time.
+        use one partition at the same time. `earliest`: where it begins, for stores that lack it.
         """
         self.topic = check_topic(topic)
         if isinstance(settings.get("outbox", ""), PathLike):
             settings["outbox"] = fspath(settings["outbox"])
         self.config = configured(ProducerConfig, config, settings)
-        check_continued(partition, first, self.config)
+        check_continued(partition, first, earliest, self.config)
         self._machine = core.Producer(
-            self.topic, partition or new_address(), self.config, first, first
+            self.topic, partition or new_address(), self.config, first, first, earliest
         )
         self._largest = largest(self.config)
         self._outbox: Outbox | None = None

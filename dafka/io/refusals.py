@@ -20,10 +20,14 @@ def as_bytes(content: object) -> bytes:
     raise ConfigError(f"a record's content is bytes, not {type(content).__name__}{hint}")
 
 
-def check_continued(partition: str | None, first: int, config: ProducerConfig) -> None:
+def check_continued(
+    partition: str | None, first: int, earliest: int, config: ProducerConfig
+) -> None:
     """Raise `ConfigError` unless a producer can begin with this offset of this partition."""
     if not isinstance(first, int) or isinstance(first, bool) or not 0 <= first < _MAX_OFFSET:
         raise ConfigError(f"first is {first!r}: it must be an offset, 0 or greater")
+    if not isinstance(earliest, int) or isinstance(earliest, bool) or not 0 <= earliest <= first:
+        raise ConfigError(f"earliest is {earliest!r}: it must be an offset up to first, {first}")
     if partition is None and first:
         raise ConfigError(f"first is {first}, but no partition is given to continue")
     if partition is not None:

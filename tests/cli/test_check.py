@@ -147,6 +147,55 @@ class TestCompare:
         assert f"topic 't', partition {A}: different" in out
 
 
+class TestRepair:
+    def test_damage_is_replaced_from_another_directory(self, capfd):
+        runs = [Run("t", A, n, contents(n, n + 10)) for n in range(0, 40, 10)]
+        make("one", *runs, Run("u", B, 0, [b"sound"]))
+        make("two", Run("t", A, 0, contents(0, 40)))
+        assert spoil("one", b"record 15") == spoil("one", b"record 31") == 1
+        code, out, err = check(capfd, "one", "--repair", "--from", "two")
+        assert (code, err) == (0, "")
+        assert out.endswith(
+            "one: 2 partitions, 41 records: 2 faults\n"
+            "one: after the repair:\n"
+            "one: 2 partitions, 41 records: no damage\n"
+        )
+        assert check(capfd, "one")[0] == 0
+        with Log("one") as log, Log("two") as other:
+            assert log.digest("t", A) == other.digest("t", A)
+
+    def test_what_the_other_lacks_stays_damaged(self, capfd):
+        make("one", *(Run("t", A, n, contents(n, n + 10)) for n in range(0, 40, 10)))
+        make("two", *(Run("t", A, n, contents(n, n + 5)) for n in range(0, 30, 5)))
+        assert spoil("one", b"record 15") == spoil("one", b"record 31") == 1
+        assert spoil("two", b"record 12") == 1
+        code, out, _ = check(capfd, "one", "--repair", "--from", "two")
+        assert code == 1
+        after = out.partition("after the repair:\n")[2]
+        assert f"one: topic 't', partition {A}, offsets 30 to 39: " in after
+        assert f"one: topic 't', partition {A}, offsets 10 to 14: " in after
+        assert "2 faults" in after
+        with Log("one") as log:
+            assert log.read("t", A, 15, max_records=5, max_bytes=999).contents == contents(15, 20)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["one", "--repair"], "--repair and --from need each other."),
+            (["one", "--from", "two"], "--repair and --from need each other."),
+            (["one", "two", "--repair", "--from", "x"], "--repair takes one directory"),
+            (["one", "--repair", "--from", "one"], "A directory is named twice."),
+            (["one", "--repair", "--from", "nosuch"], "nosuch is not a directory"),
+        ],
+    )
+    def test_usage(self, capfd, arguments, message):
+        make("one")
+        make("two")
+        code, out, err = check(capfd, *arguments)
+        assert (code, out) == (2, "")
+        assert message in err
+
+
 def listing(directory):
     return {
         str(path): (path.read_bytes() if path.is_file() else None, os.stat(path).st_mtime_ns)

@@ -177,6 +177,16 @@ def test_head_of_another_partition_is_no_acknowledgement() -> None:
     assert (producer.acked, producer.stats.refused) == (0, 1)
 
 
+def test_same_partition_name_in_another_topic_is_another_partition() -> None:
+    """An address can be used for two topics, as an import does: each has its own offsets."""
+    producer = _producer(5)
+    producer.receive(Ack(PRODUCER, "another", 4, WRITER), 0.0)
+    producer.receive(DirectHead(PRODUCER, PRODUCER, "another", 4), 0.0)
+    assert (producer.acked, producer.stats.refused) == (0, 2)
+    producer.receive(_ack(4), 0.0)
+    assert producer.acked == 5
+
+
 def test_one_store_that_acknowledges_and_tells_its_head_counts_once() -> None:
     name = address(0x50)
     writer = StoreWriter(WRITER, READER, StoreConfig(), store=name, direct=DIRECT)
@@ -463,6 +473,14 @@ def test_a_continued_partition_goes_on_at_its_offset() -> None:
     assert _answers(producer, _fetch(7, 99)) == [7]
     producer.receive(_ack(7), 0.1)
     assert (producer.acked, producer.unacked_bytes) == (8, 0)
+
+
+def test_a_partition_tells_where_it_begins_if_that_is_not_0() -> None:
+    for earliest in (0, 7):
+        producer = Producer(TOPIC, PRODUCER, ProducerConfig(), 9, 9, earliest)
+        producer.start(0.0)
+        (_, head), *_ = _heads(producer, 0.5)
+        assert (head.sequence, head.acked, head.earliest) == (8, 9, earliest or None)
 
 
 def test_a_continued_partition_is_announced_at_once_and_as_old() -> None:

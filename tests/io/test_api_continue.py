@@ -49,6 +49,9 @@ def test_a_partition_is_continued_at_an_offset(nodes):
         ({"partition": PARTITION, "first": 1 << 63}, "it must be an offset"),
         ({"partition": PARTITION, "first": "3"}, "first is '3'"),
         ({"partition": PARTITION, "first": True}, "first is True"),
+        ({"partition": PARTITION, "first": 3, "earliest": 4}, "an offset up to first, 3"),
+        ({"partition": PARTITION, "earliest": -1}, "earliest is -1"),
+        ({"partition": PARTITION, "first": 3, "earliest": True}, "earliest is True"),
         ({"partition": PARTITION, "outbox": "box"}, "either a partition or an outbox"),
     ],
 )

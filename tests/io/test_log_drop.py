@@ -146,6 +146,21 @@ def test_values_are_removed_bit_by_bit_but_forgotten_at_once(tmp_path, exact):
         assert log.extent("t", A) == Extent("t", A, 45, 51)
 
 
+def test_a_merge_removes_what_an_interrupted_drop_left(tmp_path):
+    with Log(tmp_path, durability="os") as log:
+        for offset in range(150):
+            log.append([Run("t", A, offset, [b"x"])])
+        assert log.drop("t", A, 145, exact=True, max_values=10) is True
+        reopen(log)
+        assert log.merge() is True
+        assert entries(tmp_path, b"r") == 76
+        while log.merge():
+            pass
+        assert entries(tmp_path, b"r") == 5
+        assert log.extent("t", A) == Extent("t", A, 145, 150)
+        assert list(log.check()) == []
+
+
 def test_a_partition_continues_beyond_values_that_are_not_removed_yet(tmp_path):
     with Log(tmp_path, durability="os") as log:
         for offset in range(50):
