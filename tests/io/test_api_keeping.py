@@ -30,7 +30,8 @@ def _numbers(records: list[dafka.Record]) -> list[int]:
 
 
 def _extent(store: dafka.Store, partition: str) -> tuple[int, int]:
-    return next((e.earliest, e.next) for e in store.partitions() if e.partition == partition)
+    held = {one.partition: (one.earliest, one.next) for one in store.partitions()}
+    return held.get(partition, (0, 0))
 
 
 def test_what_is_too_much_is_dropped_and_consumers_are_told(nodes: Nodes) -> None:
