@@ -33,6 +33,10 @@ _UPKEEP_SHARE = 0.1
 logger = logging.getLogger("dafka.store")
 
 
+class _Abandoned(Exception):
+    """The store ends, and the disk has refused what was to be written."""
+
+
 class Committer:
     """Brings changes to disk in the order they were asked for, and tells when each is there."""
 
@@ -97,6 +101,9 @@ class Committer:
                     self._change()
                 if monotonic() >= due and not self._stopped:
                     due = monotonic() + self._upkeep()
+        except _Abandoned:
+            # What comes after would leave a hole: nothing of it is written or acknowledged.
+            logger.warning("store stopped with unwritten records, none of them acknowledged")
         except Exception as error:
             self._failed(error)
 
@@ -106,14 +113,14 @@ class Committer:
         change = self._changes[0]
         if isinstance(change, Append):
             runs = self._next_runs()
-            if self._insist(lambda: self._log.append(runs)):
-                self.commits += 1
-                self._appended(runs)
+            self._insist(lambda: self._log.append(runs))
+            self.commits += 1
+            self._appended(runs)
             return
         self._changes.popleft()
         if isinstance(change, Drop):
-            if self._insist(lambda: self._drop(change)):
-                self._dropped(change)
+            self._insist(lambda: self._drop(change))
+            self._dropped(change)
         else:
             self._repair(change.run)
 
@@ -135,8 +142,11 @@ class Committer:
         while self._log.drop(*key, drop.before, exact=True, deleted=drop.deleted):
             pass
 
-    def _insist(self, change: Callable[[], Any]) -> bool:
-        """Try until it succeeds: nothing is acknowledged, nothing forgotten, and reads go on."""
+    def _insist(self, change: Callable[[], Any]) -> None:
+        """Try until it succeeds: nothing is acknowledged, nothing forgotten, and reads go on.
+
+        Raises `_Abandoned` if the store is to end while the disk refuses.
+        """
         pause = _RETRY_S
         while True:
             try:
@@ -146,13 +156,12 @@ class Committer:
                 self.healthy = False
                 self._limited.warn("disk", f"store cannot write, and will retry: {error}")
                 if self._stopped:
-                    return False
+                    raise _Abandoned from error
                 gevent.sleep(pause)
                 pause = min(pause * 2, _RETRY_MAX_S)
         if not self.healthy:
             self.healthy = True
             logger.warning("store can write again data=%s", self._log.directory)
-        return True
 
     def _repair(self, run: Run) -> None:
         try:

@@ -239,6 +239,33 @@ class TestRefusingDisks:
         stopping.get(timeout=5)
         assert producer.acknowledged == 0
 
+    def test_a_store_that_is_stopped_while_its_disk_refuses_leaves_no_hole(
+        self, nodes, monkeypatch
+    ):
+        """Later records may fit where earlier ones did not: they must not be acknowledged alone."""
+        nodes.towered()
+        store, producer = nodes.store(), nodes.producer(stop_timeout_s=0.1)
+        real, refusals = Log.append, []
+
+        def append(log, runs):
+            if runs[0].first == 0:
+                refusals.append(runs)
+                raise dafka.StoreError("database or disk is full")
+            return real(log, runs)
+
+        monkeypatch.setattr("dafka.io.committer._COMMIT_BYTES", 1)
+        monkeypatch.setattr(Log, "append", append)
+        producer.publish(b"does not fit")
+        until(lambda: refusals)
+        producer.publish(b"would fit")
+        until(lambda: store._committer._changes, what="a record that waits")
+        store.stop()
+        assert producer.acknowledged == 0
+        monkeypatch.setattr(Log, "append", real)
+        again = nodes.store(store._log.directory)
+        producer.flush(20)
+        assert [(extent.earliest, extent.next) for extent in again.partitions()] == [(0, 2)]
+
     def test_a_disk_that_cannot_be_read_delays_a_consumer_and_no_more(self, nodes, monkeypatch):
         nodes.towered()
         store, producer = nodes.store(), nodes.producer()
