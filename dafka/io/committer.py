@@ -51,7 +51,7 @@ class Committer:
         appended: Callable[[list[Run]], None],
         dropped: Callable[[Drop], None],
         repaired: Callable[[Run], None],
-        trimmed: Callable[[list[tuple[str, str]]], None],
+        tidied: Callable[[list[tuple[str, str]]], None],
         failed: Callable[[BaseException], None],
     ) -> None:
         """`interval_s` is the time between two upkeeps; the others are told what was done."""
@@ -65,7 +65,7 @@ class Committer:
         self._appended = appended
         self._dropped = dropped
         self._repaired = repaired
-        self._trimmed = trimmed
+        self._tidied = tidied
         self._failed = failed
         self._changes: deque[Change] = deque()
         self._more = Event()
@@ -185,7 +185,6 @@ class Committer:
         except StoreError as error:
             self._limited.warn("upkeep", f"store cannot tidy up, and will retry: {error}")
             return self._interval_s
-        if trimmed:
-            self._trimmed(trimmed)
+        self._tidied(trimmed)
         took = monotonic() - began
         return max(took / _UPKEEP_SHARE - took, 0.001) if more else self._interval_s

@@ -22,7 +22,7 @@ from dafka.io.committer import Committer
 from dafka.io.driver import Driver
 from dafka.io.keeper import Keeper
 from dafka.io.life import Life, configured, new_address, node_logger
-from dafka.io.log import Damaged, Log
+from dafka.io.log import Damage, Damaged, Log
 from dafka.io.node import Wiring
 from dafka.io.threads import Threads
 
@@ -97,7 +97,7 @@ class Store(Life):
             appended=self._appended,
             dropped=self._dropped,
             repaired=self._repaired,
-            trimmed=self._trimmed,
+            tidied=self._tidied,
             failed=writer.fail,
         )
         writer.add_executors(dict.fromkeys((Append, Drop, Repair), self._committer.add))
@@ -180,9 +180,17 @@ class Store(Life):
     def _repaired(self, run: Run) -> None:
         self._writer.repaired(run.topic, run.partition, run.first, run.next)
 
-    def _trimmed(self, keys: list[tuple[str, str]]) -> None:
-        for key in keys:
+    def _tidied(self, trimmed: list[tuple[str, str]]) -> None:
+        for key in trimmed:
             self._tell_reader(*key)
+        for damage in self._log.quarantined():
+            # Whoever found it, and perhaps a repair has failed before.
+            if damage.first <= damage.last:
+                self._ask_repair(damage)
+
+    def _ask_repair(self, damage: Damage | Damaged) -> None:
+        place = (damage.topic, damage.partition, damage.first, damage.last)
+        self.driver.post(lambda now: self._writer.damaged(*place, now))
 
     def _tell_reader(self, topic: str, partition: str) -> None:
         extent = self._log.extent(topic, partition)
@@ -210,8 +218,7 @@ class Store(Life):
             )
         except Damaged as error:
             reader.limited.warn(f"damage {error}", f"store will ask other stores: {error}")
-            place = (error.topic, error.partition, error.first, error.last)
-            self.driver.post(lambda now: self._writer.damaged(*place, now))
+            self._ask_repair(error)
         except Closed:
             return
         except StoreError as error:

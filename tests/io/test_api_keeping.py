@@ -43,7 +43,7 @@ def test_what_is_too_much_is_dropped_and_consumers_are_told(nodes: Nodes) -> Non
         _publish(producer, first, 3)
     kept.publish(b"stays")
     kept.flush(20)
-    until(lambda: sum(e.bytes for e in store.partitions() if e.topic == "t") <= 5 * BIG)
+    until(lambda: sum(e.bytes for e in store.partitions() if e.topic == "t") <= 4 * BIG)
     earliest, end = _extent(store, producer.partition)
     assert earliest > 0
     assert end == 30
@@ -65,7 +65,8 @@ def test_a_store_that_joins_begins_where_the_others_do(nodes: Nodes) -> None:
     producer = nodes.producer()
     for first in range(0, 30, 3):
         _publish(producer, first, 3)
-    until(lambda: _extent(store, producer.partition)[0] > 12)
+    # Values have three records at most: seven may stay, but not eight.
+    until(lambda: _extent(store, producer.partition)[0] >= 23)
     producer.stop()
     joined = nodes.store()
     until(lambda: joined.partitions() == store.partitions())
@@ -119,15 +120,12 @@ def test_damaged_records_are_repaired_from_another_store(nodes: Nodes) -> None:
         for row, value in connection.execute(query).fetchall():
             wrong = value[:-3] + bytes(byte ^ 0xFF for byte in value[-3:])
             connection.execute("UPDATE Cache SET value = ? WHERE rowid = ?", (wrong, row))
-    again = nodes.store(database.parent)
+    again = nodes.store(database.parent, upkeep_interval_s=0.05)
     consumer = nodes.consumer()
     expected = [b"record %d" % number for number in range(100)]
     assert [record.content for record in take(consumer, 100)] == expected
 
-    def whole() -> bool:
-        """Reading is what finds damage."""
-        consumer.seek_to_earliest()
-        assert [record.content for record in take(consumer, 100)] == expected
-        return not list(again._log.check())
-
-    until(whole)
+    # The consumer has read from either store; verifying finds the damage in any case.
+    until(lambda: not list(again._log.check()))
+    consumer.seek_to_earliest()
+    assert [record.content for record in take(consumer, 100)] == expected
