@@ -21,6 +21,9 @@ DEFAULT_SUB_PORT = 5556
 
 MIB = 1024 * 1024
 
+_MAX_HIGH_WATER_MARK = 2**31 - 1
+"""ZeroMQ takes a C int."""
+
 Start = Literal["latest", "earliest"] | int | Mapping[str, int]
 """Where a consumer begins: at the newest records, the oldest, at an offset of every partition,
 or at one offset per partition."""
@@ -153,6 +156,11 @@ class NodeConfig:
     def __post_init__(self) -> None:
         parse_towers(self.tower)
         _positive(self, "beacon_interval_s", "peer_timeout_s", "max_peers", "high_water_mark")
+        if self.high_water_mark > _MAX_HIGH_WATER_MARK:
+            raise ConfigError(
+                f"high_water_mark is {self.high_water_mark}: it must be at most "
+                f"{_MAX_HIGH_WATER_MARK}"
+            )
 
     @property
     def towers(self) -> tuple[TowerAddress, ...]:

@@ -5,8 +5,6 @@ Decides nothing: it connects a role's machine with the driver's loop.
 
 from __future__ import annotations
 
-from gevent import get_hub
-
 from dafka.config import NodeConfig
 from dafka.core import actions as act
 from dafka.core.beacon import Beacon
@@ -14,7 +12,7 @@ from dafka.core.role import Role
 from dafka.core.run import Origin, Run
 from dafka.io.driver import Driver
 from dafka.io.joiner import Drained, direct_header, record_header
-from dafka.io.sockets import BeaconPublisher, Context, Publisher, Subscriber, Watched
+from dafka.io.sockets import BeaconPublisher, Context, Publisher, Subscriber
 from dafka.version import __version__
 from protocol import (
     DirectHead,
@@ -52,7 +50,6 @@ class Wiring:
         self._driver = driver
         self._direct = direct
         self._headers: dict[tuple[str | None, str, str], bytes] = {}
-        self._sockets: list[Watched] = []
         self._connected: set[str] = set()
         self._context: Context | None = None
 
@@ -87,28 +84,22 @@ class Wiring:
         self._driver.perform(self._beacon.start(now))
 
     def _open_sockets(self) -> None:
-        config, sockets = self._config, self._sockets
-        towers = config.towers
+        config, towers = self._config, self._config.towers
         context = self._context = Context(config.high_water_mark)
         self.publisher = Publisher(context, config.bind)
-        sockets.append(self.publisher)
         self._beacons = BeaconPublisher(context, [tower.sub for tower in towers])
-        sockets.append(self._beacons)
         self._towers = Subscriber(context, Origin.LIVE, [tower.pub for tower in towers])
-        sockets.append(self._towers)
         self._peers = Subscriber(context, Origin.LIVE)
-        sockets.append(self._peers)
         self._listeners = [self._peers]
         if self._direct is not None:
             self._stores = Subscriber(context, Origin.STORE)
-            sockets.append(self._stores)
             self._listeners.insert(0, self._stores)
             for answer in (DirectRecord, DirectHead):
                 self._stores.subscribe(subscription(answer, self._direct))
             self._stores.subscribe(subscription(StoreHello, self.address))
         for kind in (TowerBeacon, Welcome):
             self._towers.subscribe(subscription(kind))
-        for socket in sockets:
+        for socket in (self.publisher, self._beacons, self._towers, *self._listeners):
             socket.watch(self._driver.wake)
         port = self.publisher.endpoint.rpartition(":")[2]
         self._beacon = Beacon(
@@ -120,13 +111,9 @@ class Wiring:
 
     def close(self) -> None:
         """Close all sockets and let what was accepted leave, for at most a second."""
-        for socket in self._sockets:
-            socket.close()
-        self._sockets.clear()
         if self._context is not None:
-            # Waits for the lingering sockets, in a thread so that the hub goes on.
-            get_hub().threadpool.apply(self._context.term)
-            self._context = None
+            context, self._context = self._context, None
+            context.close()
 
     @property
     def discovery(self) -> Beacon:

@@ -50,10 +50,13 @@ class Context:
     def __init__(self, high_water_mark: int) -> None:
         self._context = zmq.green.Context()
         self._high_water_mark = high_water_mark
+        self._owners: list[Watched] = []
 
-    def socket(self, kind: int) -> Any:
-        """A socket with the bounds that all sockets of the node have."""
-        socket = self._context.socket(kind)
+    def socket(self, owner: Watched, kind: int) -> Any:
+        """A socket with the bounds that all sockets of the node have; `close` closes its owner."""
+        # Known before anything can fail: a socket that stays open lets `close` wait for ever.
+        owner.socket = socket = self._context.socket(kind)
+        self._owners.append(owner)
         for option, value in (
             # Set once and never again: changed under way, libzmq (4.3.5) can wait for ever for
             # a peer to report progress that it has already made.
@@ -67,17 +70,23 @@ class Context:
             socket.setsockopt(option, value)
         return socket
 
-    def term(self) -> None:
-        """Wait (at most the linger time) until everything accepted has left. Blocks a thread."""
-        self._context.term()
+    def close(self) -> None:
+        """Close all sockets, and wait until what was accepted has left: at most a second."""
+        for owner in self._owners:
+            owner.close()
+        self._owners.clear()
+        # In a thread so that the hub goes on.
+        get_hub().threadpool.apply(self._context.term)
 
 
 class Watched:
     """A socket that wakes its driver when something has come."""
 
-    def __init__(self, socket: Any) -> None:
-        self.socket = socket
+    socket: Any
+
+    def __init__(self, context: Context, kind: int) -> None:
         self._watcher: Any = None
+        context.socket(self, kind)
 
     def watch(self, wake: Callable[[], object]) -> None:
         """Call `wake` from the hub whenever there is something to read."""
@@ -104,27 +113,25 @@ class Watched:
         self.socket.close()
 
 
-def bind_or_close(watched: Watched, endpoint: str) -> str:
+def _bind(socket: Any, endpoint: str) -> str:
     """Bind, and return the real endpoint; `ConfigError` if that is impossible."""
     try:
-        watched.socket.bind(endpoint)
-    except zmq.ZMQError as error:
-        watched.close()
-        if error.errno == zmq.EADDRINUSE:
+        socket.bind(endpoint)
+    except (zmq.ZMQError, ValueError) as error:
+        if isinstance(error, zmq.ZMQError) and error.errno == zmq.EADDRINUSE:
             raise ConfigError(
                 f"{endpoint} is in use by another program: stop it, or choose another port"
             ) from error
         raise ConfigError(f"cannot listen on {endpoint}: {error}") from error
-    real: bytes = _get(watched.socket, zmq.LAST_ENDPOINT)
+    real: bytes = _get(socket, zmq.LAST_ENDPOINT)
     return real.rstrip(b"\0").decode()
 
 
-def _connect_all(watched: Watched, endpoints: Sequence[str]) -> None:
+def _connect_all(socket: Any, endpoints: Sequence[str]) -> None:
     for endpoint in endpoints:
         try:
-            watched.socket.connect(endpoint)
+            socket.connect(endpoint)
         except (zmq.ZMQError, ValueError) as error:
-            watched.close()
             raise ConfigError(f"tower endpoint {endpoint} cannot be used: {error}") from error
 
 
@@ -161,13 +168,13 @@ class Publisher(Watched):
     """The node's own bound socket: everything it says leaves here."""
 
     def __init__(self, context: Context, endpoint: str) -> None:
-        super().__init__(context.socket(zmq.XPUB))
+        super().__init__(context, zmq.XPUB)
         # Verbose: a peer that subscribes again, after a restart, shall be noticed again.
         self.socket.setsockopt(zmq.XPUB_VERBOSE, 1)
         # A peer that is stopped answers no heartbeat; then what waits for it is let go.
         self.socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
         self.socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
-        self.endpoint = bind_or_close(self, endpoint)
+        self.endpoint = _bind(self.socket, endpoint)
 
     def send(self, message: Message) -> None:
         """Send one message to whoever subscribed to it."""
@@ -209,10 +216,10 @@ class BeaconPublisher(Watched):
 
     def __init__(self, context: Context, endpoints: Sequence[str]) -> None:
         # XPUB, which unlike PUB tells when a tower begins to listen.
-        super().__init__(context.socket(zmq.XPUB))
+        super().__init__(context, zmq.XPUB)
         self.socket.setsockopt(zmq.XPUB_VERBOSE, 1)
         self.socket.setsockopt(zmq.LINGER, 0)
-        _connect_all(self, endpoints)
+        _connect_all(self.socket, endpoints)
 
     def send(self, message: Message) -> None:
         """Send one beacon to all towers that listen."""
@@ -227,9 +234,9 @@ class TowerSub(Watched):
     """Where a tower hears the nodes' beacons."""
 
     def __init__(self, context: Context, endpoint: str) -> None:
-        super().__init__(context.socket(zmq.SUB))
+        super().__init__(context, zmq.SUB)
         self.socket.setsockopt(zmq.SUBSCRIBE, b"B")
-        self.endpoint = bind_or_close(self, endpoint)
+        self.endpoint = _bind(self.socket, endpoint)
 
     def drain(self) -> list[tuple[str, list[bytes]]]:
         """The beacons that have come: the network address of the sender, and the frames."""
@@ -256,9 +263,9 @@ class TowerPub(Watched):
     """Where a tower introduces nodes to each other, and welcomes each newcomer."""
 
     def __init__(self, context: Context, endpoint: str) -> None:
-        super().__init__(context.socket(zmq.XPUB))
+        super().__init__(context, zmq.XPUB)
         self.socket.setsockopt(zmq.XPUB_WELCOME_MSG, b"W")
-        self.endpoint = bind_or_close(self, endpoint)
+        self.endpoint = _bind(self.socket, endpoint)
 
     def send(self, message: Message) -> None:
         """Send one beacon to every node."""
@@ -273,12 +280,12 @@ class Subscriber(Watched):
     """A socket that listens to peers, and joins their RECORDs into runs."""
 
     def __init__(self, context: Context, origin: Origin, endpoints: Sequence[str] = ()) -> None:
-        super().__init__(context.socket(zmq.SUB))
+        super().__init__(context, zmq.SUB)
         # Subscriptions for a peer that has gone need not leave any more.
         self.socket.setsockopt(zmq.LINGER, 0)
         self.origin = origin
         self._joiner = Joiner()
-        _connect_all(self, endpoints)
+        _connect_all(self.socket, endpoints)
 
     def subscribe(self, prefix: bytes) -> None:
         """Let messages with this prefix in."""

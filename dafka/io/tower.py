@@ -5,8 +5,6 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from gevent import get_hub
-
 from dafka.config import TowerAddress, TowerConfig
 from dafka.core import tower as core
 from dafka.core.actions import Forward
@@ -53,13 +51,9 @@ class Tower(Life):
         self._context = Context(high_water_mark=10_000)
         try:
             self._sub = TowerSub(self._context, self.config.sub)
-            try:
-                self._pub = TowerPub(self._context, self.config.pub)
-            except Exception:
-                self._sub.close()
-                raise
+            self._pub = TowerPub(self._context, self.config.pub)
         except Exception:
-            self._context.term()
+            self._context.close()
             raise
         driver.add_executors({Forward: lambda action: self._pub.send(action.message)})
         driver.add_source(self._from_nodes)
@@ -77,9 +71,7 @@ class Tower(Life):
             return
         self._stopped = True
         self.driver.stop(timeout)
-        self._sub.close()
-        self._pub.close()
-        get_hub().threadpool.apply(self._context.term)
+        self._context.close()
         logger.info("tower stopped")
 
     def stats(self) -> core.TowerStats:

@@ -110,11 +110,21 @@ class TestUsage:
         code, _, err = result(capfd, "-c", "missing", command=c_names.stored, name="dafka_stored")
         assert (code, err) == (2, "dafka_stored: cannot read missing: No such file or directory\n")
 
-    def test_the_environment_is_to_blame_if_it_is(self, capfd, monkeypatch):
-        monkeypatch.setenv("DAFKA_BUFFER_BYTES", "much")
+    @pytest.mark.parametrize(
+        ("variable", "value", "message"),
+        [
+            ("BUFFER_BYTES", "much", "'much' is not a whole number"),
+            ("HIGH_WATER_MARK", "2147483648", "high_water_mark is 2147483648: it must be at most"),
+        ],
+    )
+    def test_the_environment_is_to_blame_if_it_is(
+        self, capfd, monkeypatch, variable, value, message
+    ):
+        monkeypatch.setenv(f"DAFKA_{variable}", value)
         code, _, err = result(capfd, "produce", "t")
         assert code == 2
-        assert "environment variable DAFKA_BUFFER_BYTES: 'much' is not a whole number" in err
+        assert err.startswith(f"dafka produce: environment variable DAFKA_{variable}: {message}")
+        assert err.count("\n") == 1
 
 
 class TestEndings:

@@ -39,6 +39,7 @@ NOWHERE = "127.0.0.1:1"
         (lambda: dafka.Producer("t", tower="http://host"), "is not an address"),
         (lambda: dafka.Producer("t", buffer_bytes=0), "buffer_bytes is 0: .* greater than zero"),
         (lambda: dafka.Producer("t", min_store_acks=0), "min_store_acks is 0"),
+        (lambda: dafka.Store(high_water_mark=2**31), "2147483648: it must be at most 2147483647"),
         (lambda: dafka.Producer("t", beacon_interval_s=-1), "beacon_interval_s is -1"),
         (lambda: dafka.Consumer("t", fetch_records=0), "fetch_records is 0"),
         (lambda: dafka.Store(durability="maybe"), "durability 'maybe' is neither"),

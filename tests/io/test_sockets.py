@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import gevent
 import pytest
 
 import dafka
 from dafka.core.run import Origin
-from dafka.io.sockets import Context, Subscriber
+from dafka.io.sockets import BeaconPublisher, Context, Publisher, Subscriber, TowerPub, TowerSub
 from protocol import TowerBeacon
 from tests.support.live_nodes import LOOPBACK
 from tests.support.waiting import take, until
@@ -23,16 +24,40 @@ NO_TEXT = "tcp://caf\udce9:1"
 def context() -> Iterator[Context]:
     made = Context(high_water_mark=100)
     yield made
-    made.term()
+    made.close()
 
 
 @pytest.mark.parametrize("endpoint", [NO_TEXT, "tcp://h\0:1", "tcp://nonsense", "", "x://y"])
 def test_an_endpoint_that_cannot_be_used_is_refused(context, endpoint):
-    subscriber = Subscriber(context, Origin.LIVE)
-    try:
-        assert not subscriber.connect(endpoint)
-    finally:
-        subscriber.close()
+    assert not Subscriber(context, Origin.LIVE).connect(endpoint)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda context: Publisher(context, LOOPBACK),
+        lambda context: BeaconPublisher(context, []),
+        lambda context: Subscriber(context, Origin.LIVE),
+        lambda context: TowerSub(context, LOOPBACK),
+        lambda context: TowerPub(context, LOOPBACK),
+    ],
+    ids=["publisher", "beacons", "subscriber", "tower sub", "tower pub"],
+)
+def test_a_socket_that_fails_while_it_is_set_up_does_not_keep_its_context(make):
+    context = Context(high_water_mark=2**31)  # not a C int
+    with pytest.raises(OverflowError):
+        make(context)
+    gevent.spawn(context.close).get(timeout=10)
+
+
+def test_a_node_whose_sockets_cannot_be_set_up_says_so_at_once(monkeypatch):
+    def fail(*_):
+        raise RuntimeError("no more of these")
+
+    node = dafka.Consumer("t", tower="127.0.0.1:1", bind=LOOPBACK)
+    monkeypatch.setattr(Subscriber, "subscribe", fail)
+    with pytest.raises(RuntimeError, match="no more of these"):
+        gevent.spawn(node.start).get(timeout=10)
 
 
 def test_a_tower_whose_endpoint_is_no_text_is_named():
