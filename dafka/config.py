@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from dafka.errors import ConfigError
-from dafka.names import check_partition
+from dafka.names import check_host, check_partition
 from dafka.retention import Retention, Rules, parse_rules
 
 DEFAULT_SUB_PORT = 5556
@@ -125,6 +125,7 @@ class TowerConfig:
 
     def __post_init__(self) -> None:
         _positive(self, "peer_timeout_s")
+        check_host(self.host)
         for name in ("sub", "pub"):
             endpoint = getattr(self, name)
             if not re.fullmatch(r"tcp://\S+:(\d{1,5}|\*)|(inproc|ipc)://\S+", endpoint):
@@ -156,6 +157,7 @@ class NodeConfig:
     def __post_init__(self) -> None:
         parse_towers(self.tower)
         _positive(self, "beacon_interval_s", "peer_timeout_s", "max_peers", "high_water_mark")
+        check_host(self.host)
         if self.high_water_mark > _MAX_HIGH_WATER_MARK:
             raise ConfigError(
                 f"high_water_mark is {self.high_water_mark}: it must be at most "

@@ -1,4 +1,4 @@
-"""Decides which topic names and node addresses are acceptable; the only place that does."""
+"""Decides which names of topics, partitions and hosts are acceptable; the only place that does."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from dafka.errors import ConfigError
 MAX_TOPIC_BYTES = 255
 """On the wire a subject has a one-byte length (shared/wire: 46/DAFKA `string`)."""
 
+_MAX_HOST = 255
+
+# Printable ASCII without blanks and slashes: all else makes an endpoint that nodes refuse.
+_HOST = re.compile(rf"[!-.0-~]{{0,{_MAX_HOST}}}")
 _ADDRESS = re.compile(r"[0-9A-F]{32}")
 
 
@@ -38,3 +42,18 @@ def check_partition(partition: str) -> str:
             f"partition {partition!r} is not a producer's address of 32 upper-case hex digits"
         )
     return partition
+
+
+def is_host(host: str) -> bool:
+    """Whether a node may announce `host` as its own; an empty one lets the tower fill it in."""
+    return _HOST.fullmatch(host) is not None
+
+
+def check_host(host: str) -> str:
+    """Return `host` if a node can announce it, else raise `ConfigError`."""
+    if not is_host(host):
+        raise ConfigError(
+            f"host {host[:60]!r} is not a host: use the name or the IP address under which other "
+            "machines reach this one, without tcp:// and port"
+        )
+    return host

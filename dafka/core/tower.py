@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dafka.core.actions import Action, Forward, Warn
+from dafka.names import is_host
 from protocol import NodeBeacon, TowerBeacon
 
-_MAX_TEXT = 255
+_MAX_ADDRESS = 255
 _LOOPBACK = "127.0.0.1"
 
 
@@ -83,9 +84,7 @@ def _is_loopback(source: str) -> bool:
 
 
 def _usable(message: NodeBeacon) -> bool:
-    if max(len(message.address), len(message.host)) > _MAX_TEXT or not message.address:
-        return False
-    if not message.host.isprintable() or " " in message.host:
+    if not 0 < len(message.address) <= _MAX_ADDRESS or not is_host(message.host):
         return False
     port = message.port
     return port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536

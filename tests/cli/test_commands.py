@@ -115,6 +115,7 @@ class TestUsage:
         [
             ("BUFFER_BYTES", "much", "'much' is not a whole number"),
             ("HIGH_WATER_MARK", "2147483648", "high_water_mark is 2147483648: it must be at most"),
+            ("HOST", "a://b", "host 'a://b' is not a host: use the name or the IP address"),
         ],
     )
     def test_the_environment_is_to_blame_if_it_is(

@@ -64,7 +64,7 @@ def test_configured_host_is_used_for_local_nodes_only() -> None:
     "beacon",
     [
         *(_beacon(port=port) for port in ("", "0", "-1", "65536", "99999", "80x", " 80", "٣")),
-        *(_beacon(host=host) for host in ("a b", "a\n", "a\x00b", "h" * 256)),
+        *(_beacon(host=host) for host in ("a b", "a\n", "a\x00b", "a/b", "café", "h" * 256)),
         NodeBeacon("", "", "80"),
         NodeBeacon("A" * 256, "", "80"),
     ],

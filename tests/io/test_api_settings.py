@@ -43,6 +43,10 @@ NOWHERE = "127.0.0.1:1"
         (lambda: dafka.Producer("t", beacon_interval_s=-1), "beacon_interval_s is -1"),
         (lambda: dafka.Consumer("t", fetch_records=0), "fetch_records is 0"),
         (lambda: dafka.Store(durability="maybe"), "durability 'maybe' is neither"),
+        (lambda: dafka.Producer("t", host="a://b"), "host 'a://b' is not a host: use the name"),
+        (lambda: dafka.Consumer("t", host="a b"), "host 'a b' is not a host"),
+        (lambda: dafka.Store(host="caf\udce9"), "is not a host"),
+        (lambda: dafka.Tower(host="h" * 256), "is not a host"),
         (lambda: dafka.Tower(sub="5556"), "'5556' is not an endpoint such as"),
     ],
 )
