@@ -14,6 +14,7 @@ from dafka.cli.options import Command, Fault, Seconds, common, configure, json_o
 from dafka.cli.publishing import Publishing, records, skip, stores
 from dafka.cli.stdio import STDIN, open_input, read_lines
 from dafka.config import ProducerConfig
+from dafka.core.run import RECORD_COST
 from dafka.errors import ConfigError, PublishTimeout
 
 
@@ -46,7 +47,7 @@ def publish_lines(
             task.begin()
             if progress:
                 task.show_progress()
-            lines = read_lines(descriptor)
+            lines = read_lines(descriptor, max(0, config.buffer_bytes - RECORD_COST))
             task.run(skip(lines, task.first) if resume else lines)
         except nodes.Stopped:
             pass
@@ -69,7 +70,7 @@ def publish_lines(
 def _report(
     report: str | None, task: Publishing, seconds: float, left: int, *, skipped: int
 ) -> None:
-    """Tell the result; `Fault` if records are not acknowledged."""
+    """Tell the result; `Fault` if records are not acknowledged, or a line was refused."""
     published = task.published
     rate = published / seconds if seconds > 0 else 0.0
     if report == "json":
@@ -90,8 +91,11 @@ def _report(
             f"{records(published)} acknowledged in {seconds:.3f} s ({rate:,.0f} records/s){before}",
             err=True,
         )
+    faults = [] if task.refused is None else [str(task.refused)]
     if left:
-        raise Fault(_left(task, left))
+        faults.append(_left(task, left))
+    if faults:
+        raise Fault("; ".join(faults), 1 if task.refused is None else 2)
 
 
 def _left(task: Publishing, left: int) -> str:
@@ -157,7 +161,7 @@ def produce(
 
     At the end of the input the command waits until stores have acknowledged every record, and
     reports to stderr. Exit code 0: all are acknowledged; 1: some are not, by Ctrl-C, SIGTERM or
-    --timeout, and stderr says how many.
+    --timeout, and stderr says how many; 2: a line is too long, and only those before it count.
 
     With --outbox, records are on disk before they are sent. Whatever ends the command, even kill
     -9 or power loss, the next one with the same DIR continues the same partition and sends what is

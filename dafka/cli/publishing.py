@@ -11,7 +11,7 @@ import click
 
 import dafka
 from dafka.cli.options import Fault
-from dafka.errors import PublishTimeout
+from dafka.errors import ConfigError, PublishTimeout
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -30,6 +30,7 @@ class Publishing:
         self.topic = topic
         self.timeout = timeout
         self.finished = False
+        self.refused: ConfigError | None = None
         self.first = 0
         """The offset that the first line gets."""
         self._acknowledged = 0
@@ -54,14 +55,13 @@ class Publishing:
         self._bar = tqdm(unit=" records", disable=None, mininterval=PROGRESS_S)
 
     def run(self, lines: Iterator[list[bytes]]) -> None:
-        """Publish everything and wait for the last acknowledgement."""
-        for some in lines:
-            for content in some:
-                try:
-                    self.producer.publish(content, timeout=0.0)
-                except PublishTimeout:
-                    self._publish_patiently(content)
-            self._update_bar()
+        """Publish everything, or all before a line that is `refused`; wait till it is stored."""
+        try:
+            for some in lines:
+                self._publish(some)
+                self._update_bar()
+        except ConfigError as error:
+            self.refused = error
         self.finished = True
         self._wait()
 
@@ -70,6 +70,13 @@ class Publishing:
         if self._bar is not None:
             self._update_bar()
             self._bar.close()
+
+    def _publish(self, contents: list[bytes]) -> None:
+        for content in contents:
+            try:
+                self.producer.publish(content, timeout=0.0)
+            except PublishTimeout:
+                self._publish_patiently(content)
 
     def _publish_patiently(self, content: bytes) -> None:
         deadline = _Deadline(self.timeout)

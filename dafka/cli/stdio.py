@@ -11,6 +11,7 @@ import select
 import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from itertools import takewhile
 
 import click
 import gevent
@@ -18,6 +19,7 @@ from gevent.socket import wait_read
 from gevent.threadpool import ThreadPool
 
 from dafka.cli.options import Fault
+from dafka.errors import ConfigError
 
 STDIN, STDOUT = 0, 1
 
@@ -52,25 +54,38 @@ def open_input(file: str | None) -> int:
         raise Fault(f"cannot read {file}: {error.strerror}", 2) from error
 
 
-def read_lines(descriptor: int) -> Iterator[list[bytes]]:
+def read_lines(descriptor: int, longest: int) -> Iterator[list[bytes]]:
     """Yield the lines of a descriptor in lists, each list as soon as it could be read.
 
     As the C console producer does, the line end and carriage returns before it are cut off. A last
-    line counts without a line end, and an empty line is a line.
+    line counts without a line end, and an empty line is a line. `ConfigError` as soon as a line
+    has more than `longest` bytes, the carriage returns included.
     """
-    return split_lines(_chunks(descriptor))
+    return split_lines(_chunks(descriptor), longest)
 
 
-def split_lines(chunks: Iterable[bytes]) -> Iterator[list[bytes]]:
+def split_lines(chunks: Iterable[bytes], longest: int) -> Iterator[list[bytes]]:
     """Yield the lines in `chunks`, in a list for every chunk that completes some."""
     rest: list[bytes] = []
+    size = done = 0
     for chunk in chunks:
         lines = chunk.split(b"\n")
         rest.append(lines[0])
-        if len(lines) > 1:
+        size += len(lines[0])
+        if len(lines) > 1 and size <= longest:
             lines[0] = b"".join(rest)
             rest = [lines.pop()]
-            yield [line.rstrip(b"\r") for line in lines]
+            size = len(rest[0])
+            fitting = list(takewhile(lambda line: len(line) <= longest, lines))
+            done += len(fitting)
+            yield [line.rstrip(b"\r") for line in fitting]
+            if len(fitting) < len(lines):
+                size = len(lines[len(fitting)])
+        if size > longest:
+            raise ConfigError(
+                f"line {done + 1} is longer than {longest} bytes, the most that buffer_bytes "
+                "allows: raise buffer_bytes (DAFKA_BUFFER_BYTES), or cut the line"
+            )
     last = b"".join(rest)
     if last:
         yield [last.rstrip(b"\r")]

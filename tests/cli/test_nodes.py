@@ -124,6 +124,24 @@ class TestProduceAndConsume:
         assert code == 0
         assert err.startswith("500 records acknowledged in ")
 
+    @pytest.mark.parametrize("end", [b"", b"\nlast\n"])
+    def test_a_line_that_is_too_long_is_said_and_those_before_it_are_kept(
+        self, cluster, capfdbinary, monkeypatch, end
+    ):
+        monkeypatch.setenv("DAFKA_BUFFER_BYTES", "1000")
+        given = b"a\n" + b"b" * 936 + b"\n" + b"c" * 937 + end
+        code, out, err = result(capfdbinary, "produce", "t", write(given))
+        first, second = err.splitlines()
+        assert (code, out) == (2, b"")
+        assert first.startswith("2 records acknowledged in ")
+        assert second == (
+            "dafka produce: line 3 is longer than 936 bytes, the most that buffer_bytes allows: "
+            "raise buffer_bytes (DAFKA_BUFFER_BYTES), or cut the line"
+        )
+        monkeypatch.delenv("DAFKA_BUFFER_BYTES")
+        flags = ("--from", "earliest", "--count", "2", "--format", "raw")
+        assert result(capfdbinary, "consume", "t", *flags) == (0, b"a\n" + b"b" * 936 + b"\n", "")
+
 
 class TestWithoutStore:
     def test_a_producer_tells_what_it_waits_for_then_gives_up(self, capfdbinary, monkeypatch):
@@ -153,7 +171,7 @@ class TestWithoutStore:
     def test_an_interrupted_file_is_a_failure(
         self, cluster, capfdbinary, monkeypatch, signal_after
     ):
-        def endless(_descriptor):
+        def endless(_descriptor, _longest):
             while True:
                 yield [b"a"]
                 gevent.sleep(0.05)
