@@ -35,6 +35,7 @@ class Publishing:
         """The offset that the first line gets."""
         self._acknowledged = 0
         self._noticed = False
+        self._introduced = _Deadline(None)
         self._bar: tqdm[Any] | None = None
 
     def begin(self) -> None:
@@ -104,11 +105,17 @@ class Publishing:
         return None if self._noticed else NOTICE_AFTER_S
 
     def _go_on(self, deadline: _Deadline, error: PublishTimeout) -> None:
-        """After a while without success: give up, or tell what is waited for and go on."""
+        """After a while without success: give up, or tell what is waited for and go on.
+
+        While no tower has answered there is no store to wait for, and the node has said so.
+        """
         if deadline.passed():
             raise error
         self._update_bar()
-        if not self._noticed and deadline.elapsed() >= NOTICE_AFTER_S:
+        if not self.producer.introduced:
+            self._introduced.restart()
+        patient = min(deadline.elapsed(), self._introduced.elapsed())
+        if not self._noticed and patient >= NOTICE_AFTER_S:
             self._noticed = True
             message = f"{click.get_current_context().command_path}: {self._awaited(error)}"
             if self._bar is None:
@@ -137,8 +144,11 @@ class Publishing:
 
 class _Deadline:
     def __init__(self, timeout: float | None) -> None:
-        self._began = time.monotonic()
         self._timeout = timeout
+        self.restart()
+
+    def restart(self) -> None:
+        self._began = time.monotonic()
 
     def elapsed(self) -> float:
         return time.monotonic() - self._began

@@ -6,11 +6,15 @@ one more at once for each endpoint seen for the first time. Peers are known by e
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
 from dafka.core.actions import Action, Connect, Disconnect, ReachTowers, SendBeacon, Warn
 from protocol import NodeBeacon, TowerBeacon, Welcome
+
+TOWER_PATIENCE_S = 2.0
+"""Time for a tower to answer before the operator is told that none does."""
 
 _MAX_ENDPOINT = 300
 _SCHEMES = ("tcp://", "ipc://", "inproc://")
@@ -34,11 +38,14 @@ class Beacon:
         self,
         own: NodeBeacon,
         *,
+        towers: Sequence[str],
         interval: float,
         timeout: float,
         max_peers: int,
     ) -> None:
+        """`towers`: how the operator is told where a tower was looked for; if empty, he is not."""
         self._own = own
+        self._towers = towers
         self._interval = interval
         self._timeout = timeout
         self._max_peers = max_peers
@@ -48,12 +55,15 @@ class Beacon:
         self._echoed = 0.0
         self._started = 0.0
         self._next_reach = 0.0
+        self._next_complaint: float | None = None
         self.peers: dict[str, Peer] = {}
 
     def start(self, now: float) -> list[Action]:
         """Wait for a tower's welcome: whoever hears of us answers once, and we must hear that."""
         self._next_check = now + self._interval
         self._heard = self._echoed = self._started = now
+        if self._towers:
+            self._next_complaint = now + TOWER_PATIENCE_S
         return []
 
     @property
@@ -72,6 +82,7 @@ class Beacon:
             for peer in self.peers.values():
                 peer.seen = now
         self._heard = now
+        self._next_complaint = None
         match message:
             case Welcome():
                 return self._beacon(now)
@@ -105,6 +116,10 @@ class Beacon:
         losing the towers disturbs nobody who is already introduced.
         """
         actions: list[Action] = []
+        if self._next_complaint is not None and now >= self._next_complaint:
+            # Once, and not when towers go later: that disturbs nobody who is introduced.
+            self._next_complaint = None
+            actions.append(self._complaint())
         if self._next_beacon is not None and now >= self._next_beacon:
             actions += self._beacon(now)
         if self._next_check is not None and now >= self._next_check:
@@ -126,8 +141,15 @@ class Beacon:
 
     def next_deadline(self) -> float | None:
         """When `tick` has something to do, in the time of `now`."""
-        times = (self._next_beacon, self._next_check)
+        times = (self._next_beacon, self._next_check, self._next_complaint)
         return min((time for time in times if time is not None), default=None)
+
+    def _complaint(self) -> Warn:
+        return Warn(
+            "tower",
+            f"no tower answers at {' or '.join(self._towers)}: waiting; start one with "
+            "'dafka tower' or 'dafka server', or name another with --tower",
+        )
 
     def _beacon(self, now: float) -> list[Action]:
         self._next_beacon = now + self._interval

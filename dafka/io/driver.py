@@ -72,6 +72,8 @@ class Driver:
         self.limited = LimitedLog(logger)
         self.failed: AsyncResult = AsyncResult()
         """Set when the loop has ended; with the exception if it ended by one."""
+        self.introduced = False
+        """Whether a tower has answered this node since its start."""
         self._logger = logger
         self._wake = Event()
         self._sources: list[Source] = []

@@ -79,6 +79,11 @@ class Life:
         """Whether `start` has been called."""
         return bool(self.drivers)
 
+    @property
+    def introduced(self) -> bool:
+        """Whether a tower has answered this node since its start."""
+        return any(driver.introduced for driver in self.drivers)
+
     def __enter__(self) -> Self:
         return self.start()
 

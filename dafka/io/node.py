@@ -49,6 +49,8 @@ class Wiring:
         self._machine = machine
         self._driver = driver
         self._direct = direct
+        # A store is two nodes: that no tower answers, its writer says for both.
+        self._is_reader = role == "store" and direct is None
         self._headers: dict[tuple[str | None, str, str], bytes] = {}
         self._connected: set[str] = set()
         self._context: Context | None = None
@@ -68,7 +70,6 @@ class Wiring:
                 act.SendRun: self._send_run,
                 act.SendDirect: self._send_direct,
                 act.Subscribe: lambda a: self._peers.subscribe(a.prefix),
-                act.Unsubscribe: lambda a: self._peers.unsubscribe(a.prefix),
                 act.Connect: self._connect,
                 act.Disconnect: self._disconnect,
                 act.ConnectStore: self._connect_store,
@@ -104,6 +105,7 @@ class Wiring:
         port = self.publisher.endpoint.rpartition(":")[2]
         self._beacon = Beacon(
             NodeBeacon(self.address, config.host, port, self._role, __version__),
+            towers=[] if self._is_reader else [str(tower) for tower in towers],
             interval=config.beacon_interval_s,
             timeout=config.peer_timeout_s,
             max_peers=config.max_peers,
@@ -131,6 +133,7 @@ class Wiring:
             if isinstance(message, Welcome):
                 self._driver.perform(self._machine.welcomed(now))
             if isinstance(message, TowerBeacon | Welcome):
+                self._driver.introduced = True
                 self._driver.perform(self._beacon.receive(message, now))
         return drained.count > 0
 

@@ -19,6 +19,12 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.process
 
 
+def at(tower) -> str:
+    """The address that a tower prints for programs."""
+    ends = json.loads(tower.stdout.readline())["tower"]
+    return f"{ends['sub']},{ends['pub']}"
+
+
 def script(name: str, *arguments: str) -> list[str]:
     return [sys.executable, str(ROOT / "scripts" / name), *arguments]
 
@@ -188,7 +194,10 @@ class TestProduceAndConsume:
 
 class TestWithoutStore:
     def test_a_producer_says_what_it_waits_for_and_what_is_lost_when_interrupted(self):
-        with started("produce", "lonely") as producer:
+        with (
+            started("tower", "--port", "0", "--json") as tower,
+            started("produce", "lonely", "--tower", at(tower)) as producer,
+        ):
             producer.stdin.write(b"a\nb\n")
             producer.stdin.close()
             notice = producer.stderr.readline().decode()

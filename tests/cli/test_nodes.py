@@ -16,6 +16,7 @@ from dafka.cli import c_names, nodes, produce, publishing
 from dafka.cli.main import dafka as command_line
 from dafka.cli.main import run
 from dafka.cli.options import Fault
+from dafka.core import beacon
 
 pytestmark = pytest.mark.io
 
@@ -32,6 +33,13 @@ def cluster(monkeypatch, tmp_path):
     with dafka.Cluster(tmp_path / "records") as cluster:
         monkeypatch.setenv("DAFKA_TOWER", str(cluster.tower))
         yield cluster
+
+
+@pytest.fixture
+def tower(monkeypatch):
+    with dafka.Tower(sub="tcp://127.0.0.1:*", pub="tcp://127.0.0.1:*") as tower:
+        monkeypatch.setenv("DAFKA_TOWER", str(tower.address))
+        yield tower
 
 
 @pytest.fixture
@@ -144,19 +152,31 @@ class TestProduceAndConsume:
 
 
 class TestWithoutStore:
-    def test_a_producer_tells_what_it_waits_for_then_gives_up(self, capfdbinary, monkeypatch):
+    def test_without_a_tower_a_producer_says_only_that(self, capfdbinary, monkeypatch):
+        monkeypatch.setattr(publishing, "NOTICE_AFTER_S", 0.1)
+        monkeypatch.setattr(beacon, "TOWER_PATIENCE_S", 0.2)
+        monkeypatch.setenv("DAFKA_TOWER", "127.0.0.1:1")
+        code, _, err = result(capfdbinary, "produce", "t", write(b"a\n"), "--timeout", "0.6")
+        first, second = err.splitlines()
+        assert code == 1
+        assert " WARNING dafka.producer: no tower answers at tcp://127.0.0.1:1," in first
+        assert second.endswith("1 of 1 record not acknowledged by a store")
+
+    def test_a_producer_tells_what_it_waits_for_then_gives_up(
+        self, tower, capfdbinary, monkeypatch
+    ):
         monkeypatch.setattr(publishing, "NOTICE_AFTER_S", 0.2)
-        code, out, err = result(capfdbinary, "produce", "t", write(b"a\n"), "--timeout", "0.5")
+        code, out, err = result(capfdbinary, "produce", "t", write(b"a\n"), "--timeout", "2")
         first, second = err.splitlines()
         assert (code, out) == (1, b"")
         assert "waiting for a store to acknowledge 1 record of topic 't'" in first
         assert second == "dafka produce: topic 't': 1 of 1 record not acknowledged by a store"
 
-    def test_also_when_its_buffer_is_full(self, capfdbinary, monkeypatch):
+    def test_also_when_its_buffer_is_full(self, tower, capfdbinary, monkeypatch):
         monkeypatch.setattr(publishing, "NOTICE_AFTER_S", 0.1)
         monkeypatch.setenv("DAFKA_BUFFER_BYTES", "1000")
         code, _, err = result(
-            capfdbinary, "produce", "t", write(b"a" * 600 + b"\n" + b"b" * 600), "--timeout", "0.3"
+            capfdbinary, "produce", "t", write(b"a" * 600 + b"\n" + b"b" * 600), "--timeout", "2"
         )
         assert code == 1
         assert "waiting for a store" in err

@@ -8,7 +8,7 @@ import pytest
 from support.machines import ENDPOINT, OTHER_ENDPOINT, address, only
 
 from dafka.core.actions import Connect, Disconnect, ReachTowers, SendBeacon, Warn
-from dafka.core.beacon import Beacon
+from dafka.core.beacon import TOWER_PATIENCE_S, Beacon
 from protocol import NodeBeacon, TowerBeacon, Welcome
 
 OWN = NodeBeacon(address(1), "", "5000", "store", "0.1")
@@ -19,12 +19,13 @@ def _own(now: float) -> SendBeacon:
     return SendBeacon(replace(OWN, age_ms=round(now * 1000)))
 
 
+TOWERS = ["tcp://a:1,tcp://a:2", "tcp://b:1,tcp://b:2"]
 OWN_TOLD = TowerBeacon(address(1), "tcp://h:5000", "store", "0.1")
 """What a tower makes of it: as long as this comes back, a tower is there."""
 
 
 def _beacon(max_peers: int = 3) -> Beacon:
-    beacon = Beacon(OWN, interval=1.0, timeout=4.0, max_peers=max_peers)
+    beacon = Beacon(OWN, towers=TOWERS, interval=1.0, timeout=4.0, max_peers=max_peers)
     assert beacon.next_deadline() is None
     assert beacon.tick(0.0) == []
     assert beacon.start(0.0) == []
@@ -38,7 +39,7 @@ def _of(number: int, endpoint: str = ENDPOINT) -> TowerBeacon:
 
 def test_node_is_silent_until_a_tower_has_welcomed_it() -> None:
     """Nodes answer a newcomer's beacon once: it must be able to hear them by then."""
-    beacon = Beacon(OWN, interval=1.0, timeout=4.0, max_peers=3)
+    beacon = Beacon(OWN, towers=TOWERS, interval=1.0, timeout=4.0, max_peers=3)
     assert beacon.start(0.0) == []
     assert beacon.tower_connected(0.1) == []
     assert beacon.next_deadline() == 1.0
@@ -48,6 +49,35 @@ def test_node_is_silent_until_a_tower_has_welcomed_it() -> None:
     assert beacon.welcomed
     assert beacon.next_deadline() == 2.0
     assert _own(2.2) in beacon.tick(2.2)
+
+
+@pytest.mark.parametrize("interval", [0.1, 1.0, 60.0])
+def test_operator_is_told_once_that_no_tower_answers_and_where(interval: float) -> None:
+    beacon = Beacon(OWN, towers=TOWERS, interval=interval, timeout=100.0, max_peers=3)
+    beacon.start(10.0)
+    told: list[tuple[float, Warn]] = []
+    while (now := beacon.next_deadline() or 0.0) < 200.0:
+        told += [(now, warning) for warning in only(beacon.tick(now), Warn)]
+    ((when, warning),) = told
+    assert when == 10.0 + TOWER_PATIENCE_S
+    assert warning.text == (
+        "no tower answers at tcp://a:1,tcp://a:2 or tcp://b:1,tcp://b:2: waiting; start one with "
+        "'dafka tower' or 'dafka server', or name another with --tower"
+    )
+
+
+@pytest.mark.parametrize("message", [Welcome(), OWN_TOLD, TowerBeacon(address(2), ENDPOINT)])
+def test_operator_is_told_nothing_once_a_tower_has_answered(message: TowerBeacon | Welcome) -> None:
+    beacon = Beacon(OWN, towers=TOWERS, interval=1.0, timeout=4.0, max_peers=3)
+    beacon.start(0.0)
+    beacon.receive(message, 1.9)
+    assert [only(beacon.tick(float(now)), Warn) for now in range(2, 60)] == [[]] * 58
+
+
+def test_half_of_a_node_leaves_the_telling_to_the_other() -> None:
+    beacon = Beacon(OWN, towers=[], interval=1.0, timeout=4.0, max_peers=3)
+    beacon.start(0.0)
+    assert [only(beacon.tick(float(now)), Warn) for now in range(60)] == [[]] * 60
 
 
 def test_beacon_leaves_at_once_and_then_every_interval() -> None:

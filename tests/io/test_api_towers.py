@@ -6,6 +6,7 @@ import pytest
 
 import dafka
 from dafka.config import TowerAddress
+from dafka.core import beacon
 from tests.support.live_nodes import fill, free_ports, tower_on
 from tests.support.waiting import during, take, until
 
@@ -43,6 +44,19 @@ def test_nodes_can_be_there_before_any_tower(nodes, address):
     producer.flush(20)
     assert contents(take(consumer, 100)) == sent
     assert [extent.next for extent in store.partitions()] == [100]
+
+
+def test_who_finds_no_tower_says_so_once_and_where_it_looked(nodes, address, caplog, monkeypatch):
+    monkeypatch.setattr(beacon, "TOWER_PATIENCE_S", 0.1)
+    waiting = [nodes.consumer(), nodes.producer(), nodes.store()]
+    until(lambda: len(caplog.records) >= 3)
+    during(0.5, lambda: len(caplog.records) == 3)
+    names = [record.name for record in caplog.records]
+    assert sorted(names) == ["dafka.consumer", "dafka.producer", "dafka.store"]
+    assert all(text.startswith(f"no tower answers at {address}: ") for text in caplog.messages)
+    assert not any(node.introduced for node in waiting)
+    tower_at(nodes, address)
+    until(lambda: all(node.introduced for node in waiting))
 
 
 def test_nodes_that_know_each_other_go_on_without_a_tower(nodes, address):

@@ -19,7 +19,11 @@ pytestmark = pytest.mark.process
 NOBODY = ("--tower", "tcp://127.0.0.1:1")
 """A tower's address where nobody listens."""
 
-WAITING = "dafka produce: waiting for a store to acknowledge {} of topic 't'; one must be running"
+NO_TOWER = (
+    r"\S+ \S+ WARNING dafka\.(producer|consumer|store): no tower answers at "
+    r"tcp://127\.0\.0\.1:1,tcp://127\.0\.0\.1:2: waiting; start one with 'dafka tower' or "
+    r"'dafka server', or name another with --tower"
+)
 
 STARTED = "started topic"
 
@@ -94,8 +98,17 @@ def test_a_producer_without_a_store_says_what_is_lost(processes):
     eventually(producer.complained, "a notice")
     assert producer.end(signal.SIGTERM) == 1
     notice, verdict = producer.complained().splitlines()
-    assert notice.startswith(WAITING.format("2 records"))
+    assert re.fullmatch(NO_TOWER, notice)
     assert verdict == "dafka produce: topic 't': 2 of 2 records not acknowledged by a store"
+
+
+def test_who_waits_for_a_tower_says_so_in_one_line_and_only_once(processes):
+    consumer = processes.start(dafka("consume", "t", "--timeout", "3", *NOBODY))
+    store = processes.start(dafka("store", *NOBODY))
+    assert consumer.wait() == 0
+    assert store.end() == 0
+    for process in (consumer, store):
+        assert re.fullmatch(NO_TOWER + "\n", process.complained())
 
 
 def test_one_with_a_timeout_gives_up_and_tells_how_many(processes):
@@ -106,7 +119,7 @@ def test_one_with_a_timeout_gives_up_and_tells_how_many(processes):
     report = json.loads(done.printed())
     assert (report["records"], report["acknowledged"]) == (1000, 0)
     notice, verdict = done.complained().splitlines()
-    assert notice.startswith(WAITING.format("1000 records"))
+    assert re.fullmatch(NO_TOWER, notice)
     assert verdict.endswith("topic 't': 1000 of 1000 records not acknowledged by a store")
 
 
