@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from dafka.errors import ConfigError
-from dafka.names import check_host, check_partition
+from dafka.names import check_host, check_offset, check_partition
 from dafka.retention import Retention, Rules, parse_rules
 
 DEFAULT_SUB_PORT = 5556
@@ -226,13 +226,11 @@ class ConsumerConfig(NodeConfig):
         if not isinstance(self.start, int | Mapping) or isinstance(self.start, bool):
             raise ConfigError(f"start is {self.start!r}: use earliest, latest, or an offset")
         if isinstance(self.start, int):
-            if self.start < 0:
-                raise ConfigError(f"start {self.start} is negative")
+            check_offset(self.start, "start")
             return
         for partition, offset in self.start.items():
             check_partition(partition)
-            if offset < 0:
-                raise ConfigError(f"start {offset} of partition {partition} is negative")
+            check_offset(offset, f"start of partition {partition}:")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

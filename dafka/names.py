@@ -9,6 +9,9 @@ from dafka.errors import ConfigError
 MAX_TOPIC_BYTES = 255
 """On the wire a subject has a one-byte length (shared/wire: 46/DAFKA `string`)."""
 
+MAX_OFFSET = (1 << 64) - 1
+"""On the wire a sequence has eight bytes."""
+
 _MAX_HOST = 255
 
 # Printable ASCII without blanks and slashes: all else makes an endpoint that nodes refuse.
@@ -57,3 +60,11 @@ def check_host(host: str) -> str:
             "machines reach this one, without tcp:// and port"
         )
     return host
+
+
+def check_offset(offset: object, what: str) -> None:
+    """Raise `ConfigError`, naming `what` it is for, unless it can be a record's offset."""
+    if type(offset) is not int or not 0 <= offset <= MAX_OFFSET:
+        raise ConfigError(
+            f"{what} {offset!r} is no offset: it must be a whole number from 0 to {MAX_OFFSET}"
+        )

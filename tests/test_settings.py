@@ -252,7 +252,7 @@ class TestConversion:
             ("beacon_interval_s = false", "False is not a number"),
             ("beacon_interval_s = inf", "inf is not a number"),
             ("host = 7", "7 is not a text"),
-            ("start = -7", "start -7 is negative"),
+            ("start = -7", "start -7 is no offset"),
             ("start = 1.5", "1.5 is not a text"),
             ("start = 'newest'", "start 'newest' is neither"),
             ("start = {x = 1}", "partition 'x' is not"),

@@ -47,7 +47,7 @@ class Partition:
         """Keep what is known of the partition, though we begin with it again."""
         self.exact, self.fresh, self.stored = old.exact, old.fresh, old.stored
         self.acked, self.begins, self.floors = old.acked, old.begins, old.floors
-        self.intake.announce(old.intake.end)
+        self.intake.end = old.intake.end
 
     def learn(self, head: Head | DirectHead) -> None:
         """Take in what a producer or a store says of the partition."""

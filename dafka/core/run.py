@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+MAX_CONTENT_BYTES = 256 * 1024 * 1024
+"""No store takes a larger record: it would have to be held in memory several times."""
+
 RECORD_COST = 64
 """Bytes that keeping a record in memory costs beyond its content."""
 

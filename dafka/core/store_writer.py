@@ -18,7 +18,7 @@ from dafka.core.fetcher import FetchPolicy
 from dafka.core.partition import Key, Partition
 from dafka.core.repairs import Repairs
 from dafka.core.role import Role, named_in
-from dafka.core.run import Arrival, Origin, Run
+from dafka.core.run import MAX_CONTENT_BYTES, Arrival, Origin, Run
 from protocol import (
     Ack,
     ConsumerHello,
@@ -31,9 +31,6 @@ from protocol import (
     StoreHello,
     subscription,
 )
-
-MAX_CONTENT_BYTES = 256 * 1024 * 1024
-"""A record larger than this is not stored: it would have to be held in memory several times."""
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ from dafka.errors import Closed, ConfigError, RecordsExpired
 from dafka.io.driver import Driver
 from dafka.io.life import Life, configured, new_address, node_logger
 from dafka.io.node import Wiring
-from dafka.names import check_partition, check_topic
+from dafka.names import check_offset, check_partition, check_topic
 
 _YIELD_S = 0.02
 """A user's loop that finds records without waiting lets the node work this often."""
@@ -162,8 +162,7 @@ class Consumer(Life):
         `topic` need only be given where the consumer has several and the partition is new.
         """
         check_partition(partition)
-        if offset < 0:
-            raise ConfigError(f"partition {partition}: offset {offset} is negative")
+        check_offset(offset, f"partition {partition}: offset")
         known = [name for name, part in self._machine.partitions() if part == partition]
         if topic is None and not known and len(self.topics) > 1:
             raise ConfigError(f"partition {partition} is not known yet: name its topic in seek")

@@ -153,6 +153,8 @@ class Producer(Life):
         if type(content) is not bytes:
             content = as_bytes(content)
         size = len(content) + RECORD_COST
+        if size > self._largest:
+            raise too_large(self.topic, size, self.config)
         if self._outbox is not None or not self._machine.has_room(self._pending_bytes + size):
             self._wait_for_room(size, timeout)
         if self._stopped or not self.driver.running:
@@ -270,10 +272,8 @@ class Producer(Life):
         return self._machine.has_room(waiting + size)
 
     def _wait_for_room(self, size: int, timeout: float | None) -> None:
-        if size <= self._largest and self._has_room(size):
+        if self._has_room(size):
             return
-        if size > self._largest:
-            raise too_large(self.topic, size, self.config)
         self._transmit()
         if not self._wait_until(lambda: self._has_room(size), timeout):
             raise full(self._machine, self.unacknowledged, timeout, self.trouble)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dafka.config import ProducerConfig
 from dafka.core.producer import Producer
-from dafka.core.run import RECORD_COST
+from dafka.core.run import MAX_CONTENT_BYTES, RECORD_COST
 from dafka.errors import ConfigError, PublishTimeout
-from dafka.io.log import MAX_CONTENT_BYTES
 from dafka.names import check_partition
 
 _MAX_OFFSET = 1 << 63
@@ -38,15 +37,14 @@ def check_continued(
 
 def largest(config: ProducerConfig) -> int:
     """What a record may cost at most, its keeping included."""
-    most = MAX_CONTENT_BYTES + RECORD_COST
-    return min(config.buffer_bytes, most) if config.outbox else config.buffer_bytes
+    return min(config.buffer_bytes, MAX_CONTENT_BYTES + RECORD_COST)
 
 
 def too_large(topic: str, size: int, config: ProducerConfig) -> ConfigError:
     """A record of this cost never fits."""
     size -= RECORD_COST
     if largest(config) < config.buffer_bytes:
-        text = f"is too large for an outbox, and for every store: at most {MAX_CONTENT_BYTES} fit"
+        text = f"is too large for every store: at most {MAX_CONTENT_BYTES} bytes fit"
     else:
         text = (
             f"does not fit into buffer_bytes ({config.buffer_bytes}): raise it, or publish less "

@@ -208,7 +208,7 @@ class TestSeek:
 
     def test_refuses_a_negative_offset(self, nodes):
         consumer = nodes.cluster().consumer()
-        with pytest.raises(dafka.ConfigError, match="offset -1 is negative"):
+        with pytest.raises(dafka.ConfigError, match="offset -1 is no offset"):
             consumer.seek(NOBODY, -1)
 
     def test_before_the_start_is_refused(self, nodes):
@@ -281,3 +281,30 @@ class TestSeekAll:
         records = take(consumer, 30)
         assert {record.partition for record in records} == {newcomer.partition}
         assert offsets(records) == list(range(30))
+
+
+def test_the_end_that_is_known_is_not_where_somebody_sought(nodes):
+    producer = nodes.cluster().producer()
+    for number in range(4):
+        producer.publish(b"%d" % number)
+    producer.flush(20)
+    consumer = nodes.consumer()
+    assert [record.offset for record in take(consumer, 4)] == [0, 1, 2, 3]
+    consumer.seek(producer.partition, 100)
+    consumer.seek_to_latest()
+    assert consumer.position(producer.partition) == 4
+    producer.publish(b"new")
+    assert [record.offset for record in take(consumer, 1)] == [4]
+    consumer.seek(producer.partition, 100)
+    consumer.seek_to_earliest()
+    assert [record.offset for record in take(consumer, 5)] == [0, 1, 2, 3, 4]
+    assert consumer.behind() == 0
+
+
+@pytest.mark.parametrize("offset", [-1, 1.0, "1", True, 1 << 64, None])
+def test_what_is_no_offset_is_refused_in_a_sentence(nodes, offset):
+    consumer = nodes.cluster().consumer()
+    with pytest.raises(dafka.ConfigError, match="is no offset"):
+        consumer.seek("A" * 32, offset)
+    with pytest.raises(dafka.ConfigError, match="is no offset"):
+        dafka.Consumer("t", start={"A" * 32: offset})

@@ -201,3 +201,14 @@ def test_stop_waits_for_acknowledgements_and_then_returns_zero(nodes, caplog):
     fill(producer, 5000)
     assert producer.stop(20) == 0
     assert caplog.text == ""
+
+
+def test_a_record_that_no_store_takes_is_refused_whatever_the_buffer(nodes, monkeypatch):
+    from dafka.io import refusals
+
+    monkeypatch.setattr(refusals, "MAX_CONTENT_BYTES", 1000)
+    producer = nodes.cluster().producer()
+    with pytest.raises(dafka.ConfigError, match="1001 bytes is too large for every store"):
+        producer.publish(bytes(1001))
+    assert producer.publish(bytes(1000)) == 0
+    producer.flush(20)

@@ -403,7 +403,7 @@ def test_record_that_no_outbox_can_keep_is_refused(nodes, box, monkeypatch):
     monkeypatch.setattr(refusals, "MAX_CONTENT_BYTES", 1000)
     nodes.towered()
     producer = nodes.producer(outbox=box, stop_timeout_s=0)
-    with pytest.raises(dafka.ConfigError, match="1001 bytes is too large for an outbox"):
+    with pytest.raises(dafka.ConfigError, match="1001 bytes is too large for every store"):
         producer.publish(bytes(1001))
     assert producer.publish(bytes(1000)) == 0
     small = nodes.producer(outbox=box.with_name("small"), buffer_bytes=500)
