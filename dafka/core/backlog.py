@@ -49,7 +49,7 @@ class Backlog:
         """Requests made so far."""
         self.behind: dict[Key, Partition] = {}
         """The partitions that lack something."""
-        self._turns = Turns(self.behind)
+        self._turns = Turns()
         self._silent: list[Key] = []
         self._all: dict[Key, Partition] = {}
         self._policy = policy

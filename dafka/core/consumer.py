@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 from dafka.config import ConsumerConfig
 from dafka.core.actions import Action, Deliver, Expire, Send, Subscribe
-from dafka.core.backlog import Backlog
-from dafka.core.fetcher import FetchPolicy
 from dafka.core.partition import Key, Partition
-from dafka.core.role import Role, named_in
+from dafka.core.receiver import Receiver, ReceiverStats
+from dafka.core.role import named_in
 from dafka.core.run import Arrival, Origin, Run
 from dafka.core.start import first_offset, is_newcomer
 from protocol import (
@@ -34,37 +33,24 @@ _HEADS_RETRY_MAX_S = 60.0
 
 
 @dataclass(slots=True)
-class ConsumerStats:
+class ConsumerStats(ReceiverStats):
     """Counters since the start."""
 
-    records: int = 0
-    bytes: int = 0
-    fetches: int = 0
-    refused: int = 0
     foreign: int = 0
     expired: int = 0
 
 
-class Consumer(Role):
+class Consumer(Receiver):
     """The consumer's machine."""
+
+    stats: ConsumerStats
 
     def __init__(self, address: str, config: ConsumerConfig, direct: str) -> None:
         """`direct` is a second address: answers to it are heard from stores only."""
-        self.address = address
-        self._direct = direct
+        super().__init__(address, config, direct, from_stores=True)
         self.stats = ConsumerStats()
-        self._config = config
         self._start = config.start
-        policy = FetchPolicy(
-            config.fetch_records,
-            config.buffer_bytes,
-            config.fetch_timeout_s,
-            config.fetch_timeout_max_s,
-        )
-        self._backlog = Backlog(policy, config.buffer_bytes, from_stores=True)
-        self._sources = self._backlog.sources
         self._topics: dict[str, float] = {}
-        self._queued = 0
         self._paused = False
         self._heads_at: float | None = None
         self._heads_pause = _HEADS_RETRY_S
@@ -89,12 +75,7 @@ class Consumer(Role):
 
     def taken(self, run: Run, now: float) -> list[Action]:
         """The user has taken a run that was delivered."""
-        was_full = self.full
-        self._queued -= run.cost
-        if not was_full or self.full:
-            return []
-        self._backlog.extend(now)
-        return self._fetch(now)
+        return self._dealt_with(run.cost, now)
 
     def seek(self, topic: str, partition: str, offset: int, now: float) -> list[Action]:
         """Continue a partition at `offset`, older or newer. The shell forgets what is queued."""
@@ -116,14 +97,9 @@ class Consumer(Role):
         fresh.sought = sought
         self._backlog.note(key, fresh)
 
-    @property
-    def full(self) -> bool:  # type: ignore[override]
-        """So much is delivered but not taken that reading has to pause."""
-        return self._queued >= self._config.buffer_bytes
-
     def forgotten(self, runs: list[Run]) -> None:
         """The shell threw away delivered runs (after a seek)."""
-        self._queued -= sum(run.cost for run in runs)
+        self._pending -= sum(run.cost for run in runs)
 
     def partitions(self) -> dict[Key, int]:
         """The offset that will be delivered next, of every partition seen so far."""
@@ -141,15 +117,9 @@ class Consumer(Role):
         self._sources.contact = now
         return []
 
-    def peer_found(
-        self, address: str, endpoint: str, now: float, born: float | None = None
-    ) -> list[Action]:
-        """A node was introduced."""
-        return self._sources.peer_found(address, endpoint, now, born)
-
     def peer_lost(self, address: str, endpoint: str, now: float) -> list[Action]:
         """A node fell silent. A producer's last records may have reached only the stores."""
-        actions = self._sources.peer_lost(address, endpoint, now)
+        actions = super().peer_lost(address, endpoint, now)
         if any(partition == address for (_, partition), _ in self._backlog.items()):
             actions += self._ask_heads(now)
         return actions
@@ -187,10 +157,7 @@ class Consumer(Role):
 
     def next_deadline(self) -> float | None:
         """When `tick` has something to do."""
-        times = [self._heads_at, self._sources.next_deadline()]
-        if not self.full:
-            times.append(self._backlog.next_deadline())
-        return min((t for t in times if t is not None), default=None)
+        return self._first_of(self._heads_at)
 
     # Decisions
 
@@ -199,24 +166,11 @@ class Consumer(Role):
         partition = self._backlog.get(key) or self._begin(key, arrival.run.first, now)
         if partition is None:
             return []
-        run = self._sources.trusted(arrival, exact=partition.exact, fresh=bool(partition.fresh))
-        if run is None:
-            self.stats.refused += 1
-            return []
-        if arrival.origin is not Origin.LIVE:
-            partition.fetcher.arrived(len(run), run.size, now)
-        lacked = key in self._backlog.behind
-        actions = [self._deliver(run) for run in self._backlog.offer(key, partition, run)]
-        if key in self._backlog.behind:
-            return [*actions, *self._fetch(now, key)]
-        # What is complete leaves its place to the next partition that lacks something.
-        return [*actions, *self._fetch(now)] if lacked else actions
+        run = self._believed(arrival, partition)
+        return [] if run is None else self._take(partition, run, arrival.origin, now)
 
-    def _deliver(self, run: Run) -> Action:
-        self._queued += run.cost
+    def _hand_on(self, run: Run) -> Action:
         self._paused = self._paused or self.full
-        self.stats.records += len(run)
-        self.stats.bytes += run.size
         return Deliver(run)
 
     def _on_head(self, head: Head | DirectHead, now: float) -> list[Action]:
@@ -237,7 +191,7 @@ class Consumer(Role):
                 actions.append(Expire(*key, first, floor))
                 self.stats.expired += floor - first
             partition.sought = False
-            actions += [self._deliver(run) for run in self._backlog.skip(key, partition, floor)]
+            actions += self._handed_on(self._backlog.skip(key, partition, floor))
         return [*actions, *self._fetch(now)] if actions else actions
 
     def _begin(
@@ -282,11 +236,3 @@ class Consumer(Role):
             self._heads_at = None
             return []
         return [Send(GetHeads(topic, self.address)) for topic in self._topics]
-
-    def _fetch(self, now: float, key: Key | None = None) -> list[Action]:
-        """Ask for what is missing of one partition, or of all."""
-        if self.full:
-            return []
-        actions = self._backlog.ask(now, self.address, self._direct, key)
-        self.stats.fetches = self._backlog.fetches
-        return actions

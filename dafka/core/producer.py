@@ -8,21 +8,17 @@ A partition can be continued: by a producer that was restarted with its outbox, 
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass, replace
 
 from dafka.config import ProducerConfig
 from dafka.core.actions import Action, Send, SendDirect, SendRun, Subscribe, Warn
-from dafka.core.answers import Answers
-from dafka.core.role import Role
+from dafka.core.answerer import Answerer
 from dafka.core.run import RECORD_COST, Arrival, Origin, Run
 from protocol import Ack, DirectHead, Fetch, GetHeads, Head, Message, subscription
 
 SLICE_RECORDS = 1_000
 """Most records of one answer in one turn."""
-
-PARK_S = 0.01
-"""How long an answer rests whose requester takes no more for now."""
 
 _STALL_S = 2.0
 _MAX_STORES = 1000
@@ -50,7 +46,7 @@ class ProducerStats:
     refused: int = 0
 
 
-class Producer(Role):
+class Producer(Answerer):
     """The producer's machine: one topic, one partition, which is named by its address."""
 
     def __init__(
@@ -68,8 +64,8 @@ class Producer(Role):
         but a store may acknowledge them earlier: then they need not be. The partition begins at
         `earliest`: nobody need look for records before it.
         """
+        super().__init__(address)
         self.topic = topic
-        self.address = address
         self.stats = ProducerStats()
         self.next = first
         """The offset of the next record."""
@@ -82,8 +78,6 @@ class Producer(Role):
         self.config = config
         self._unacked: deque[Run] = deque()
         self._acks: dict[str, int] = {}
-        self._answers = Answers()
-        self._peers: Counter[str] = Counter()
         self._started = 0.0
         self._next_head: float | None = None
         self._last_head = 0.0
@@ -130,21 +124,6 @@ class Producer(Role):
         return sum(end > self.acked for end in self._acks.values())
 
     # Events
-
-    def peer_found(
-        self, address: str, endpoint: str, now: float, born: float | None = None
-    ) -> list[Action]:
-        """A node was introduced."""
-        self._peers[address] += 1
-        return []
-
-    def peer_lost(self, address: str, endpoint: str, now: float) -> list[Action]:
-        """A node fell silent."""
-        self._peers[address] -= 1
-        if self._peers[address] <= 0:
-            del self._peers[address]
-            self._answers.drop_requester(address)
-        return []
 
     def subscribed(self, prefix: bytes, now: float) -> list[Action]:
         """A peer has begun to listen to us: it may have missed the records so far."""
@@ -195,14 +174,10 @@ class Producer(Role):
         times = (self._next_head, self._answers.next_deadline())
         return min((t for t in times if t is not None), default=None)
 
-    def blocked(self, requester: str, run: Run, sent: int, now: float) -> list[Action]:
-        """The requester took only the first `sent` records of a run for now."""
-        self.stats.resent -= len(run) - sent
-        key = (requester, run.topic, run.partition)
-        self._answers.park(key, run.first + sent, run.next, now + PARK_S)
-        return []
-
     # Decisions
+
+    def _unsent(self, records: int) -> None:
+        self.stats.resent -= records
 
     @property
     def _lacking(self) -> bool:
@@ -266,8 +241,9 @@ class Producer(Role):
                 self._unacked.appendleft(rest)
 
     def _on_fetch(self, fetch: Fetch, now: float) -> list[Action]:
-        elsewhere = fetch.store is not None and fetch.store in self._peers
-        if elsewhere or not fetch.address or fetch.subject != self.topic or not fetch.count:
+        if not fetch.address or fetch.subject != self.topic or not fetch.count:
+            return []
+        if self._is_for_another(fetch):
             return []
         self.stats.fetches += 1
         if self.acked <= fetch.sequence < self.next:

@@ -19,8 +19,10 @@ def named_in(prefix: bytes, kind: type[Message]) -> str | None:
 class Role:
     """Base of the machines that have peers. Roles override what concerns them."""
 
-    full = False
-    """True while reading has to pause."""
+    @property
+    def full(self) -> bool:
+        """True while reading has to pause."""
+        return False
 
     def welcomed(self, now: float) -> list[Action]:
         """A tower welcomed us: within a beacon interval it introduces whoever is there."""

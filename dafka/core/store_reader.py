@@ -5,15 +5,15 @@ Reading and sending are the shell's; this machine keeps the turns.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dafka.core.actions import Action, Drop, Read, Send, SendDirect, Subscribe
-from dafka.core.answers import Answers, Key
+from dafka.core.answerer import Answerer
+from dafka.core.answers import Key
 from dafka.core.deletions import Deletions
 from dafka.core.extent import Extent
-from dafka.core.role import Role, named_in
+from dafka.core.role import named_in
 from dafka.core.run import Arrival, Origin, Run
 from protocol import (
     ConsumerHello,
@@ -30,9 +30,6 @@ from protocol import (
 SLICE_RECORDS = 10_000
 """Most records in one turn of one answer."""
 
-PARK_S = 0.01
-"""How long an answer rests whose requester takes no more for now."""
-
 _CONCURRENT_READS = 2
 
 
@@ -47,7 +44,7 @@ class StoreReaderStats:
     dropped: int = 0
 
 
-class StoreReader(Role):
+class StoreReader(Answerer):
     """The reading half of a store."""
 
     def __init__(self, address: str, *own: str, store: str) -> None:
@@ -55,14 +52,12 @@ class StoreReader(Role):
 
         `store` tells this store from others over restarts, as in the writer's ACKs.
         """
-        self.address = address
+        super().__init__(address)
         self.stats = StoreReaderStats()
         self._own = frozenset(own)
         self._store = store
         self._extents: dict[str, dict[str, Extent]] = {}
         self._deletions = Deletions(address)
-        self._peers: Counter[str] = Counter()
-        self._answers = Answers()
         self._reading: set[Key] = set()
 
     # Commands
@@ -84,21 +79,6 @@ class StoreReader(Role):
         return self._deletions.done(drop) if drop.deleted else []
 
     # Events
-
-    def peer_found(
-        self, address: str, endpoint: str, now: float, born: float | None = None
-    ) -> list[Action]:
-        """A node was introduced."""
-        self._peers[address] += 1
-        return []
-
-    def peer_lost(self, address: str, endpoint: str, now: float) -> list[Action]:
-        """A node fell silent: nobody waits for its answers any more."""
-        self._peers[address] -= 1
-        if self._peers[address] <= 0:
-            del self._peers[address]
-            self._answers.drop_requester(address)
-        return []
 
     def subscribed(self, prefix: bytes, now: float) -> list[Action]:
         """A peer subscribed to us; a consumer that did can now hear our hello."""
@@ -169,19 +149,15 @@ class StoreReader(Role):
             actions += [] if run is None else self._more(key, run.next)
         return actions + self.tick(now)
 
-    def blocked(self, requester: str, run: Run, sent: int, now: float) -> list[Action]:
-        """The requester took only the first `sent` records of a run for now."""
-        self.stats.records -= len(run) - sent
-        key = (requester, run.topic, run.partition)
-        self._answers.park(key, run.first + sent, run.next, now + PARK_S)
-        return []
-
     # Decisions
+
+    def _unsent(self, records: int) -> None:
+        self.stats.records -= records
 
     def _on_fetch(self, fetch: Fetch, now: float) -> list[Action]:
         if not fetch.address or fetch.address in self._own:
             return []
-        if fetch.store not in (None, self.address) and fetch.store in self._peers:
+        if self._is_for_another(fetch):
             return []
         self.stats.fetches += 1
         extent = self._extents.get(fetch.subject, {}).get(fetch.topic)

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from dafka.config import StoreConfig
 from dafka.core import notices
 from dafka.core.actions import Action, Append, Drop, Send, Subscribe
-from dafka.core.backlog import Backlog
 from dafka.core.extent import Extent
-from dafka.core.fetcher import FetchPolicy
 from dafka.core.partition import Key, Partition
+from dafka.core.receiver import Receiver, ReceiverStats
 from dafka.core.repairs import Repairs
-from dafka.core.role import Role, named_in
+from dafka.core.role import named_in
 from dafka.core.run import MAX_CONTENT_BYTES, Arrival, Origin, Run
 from protocol import (
     Ack,
@@ -34,19 +33,17 @@ from protocol import (
 
 
 @dataclass(slots=True)
-class StoreWriterStats:
+class StoreWriterStats(ReceiverStats):
     """Counters since the start."""
 
-    records: int = 0
-    bytes: int = 0
     acks: int = 0
-    fetches: int = 0
     duplicates: int = 0
-    refused: int = 0
 
 
-class StoreWriter(Role):
+class StoreWriter(Receiver):
     """The writing half of a store."""
+
+    stats: StoreWriterStats
 
     def __init__(
         self,
@@ -61,24 +58,14 @@ class StoreWriter(Role):
 
         `direct` is a second address: answers to it are heard from stores only.
         """
-        self._direct = direct
-        self.address = address
+        super().__init__(address, config, direct, from_stores=False)
         self.stats = StoreWriterStats()
         self._reader_address = reader_address
         self._store = store
-        self._config = config
-        policy = FetchPolicy(
-            config.fetch_records,
-            config.buffer_bytes,
-            config.fetch_timeout_s,
-            config.fetch_timeout_max_s,
-        )
-        self._backlog = Backlog(policy, config.buffer_bytes, from_stores=False)
-        self._sources = self._backlog.sources
+        self._compare_interval_s = config.compare_interval_s
         self._durable: dict[Key, int] = {}
         self._deleted: dict[Key, int] = {}
         self._repairs = Repairs(self._sources, direct, config.fetch_timeout_max_s)
-        self._pending = 0
         self._compare_at: float | None = None
 
     # Commands
@@ -99,13 +86,8 @@ class StoreWriter(Role):
     ) -> list[Action]:
         """The records before `end` are durable; the runs that were new had this `cost`."""
         key = (topic, partition)
-        was_full = self.full
-        self._pending -= cost
         self._durable[key] = end
-        if was_full and not self.full:
-            self._backlog.extend(now)
-            return [self._ack(key), *self._fetch(now)]
-        return [self._ack(key)]
+        return [self._ack(key), *self._dealt_with(cost, now)]
 
     def dropped(self, topic: str, partition: str, before: int, deleted: bool, now: float) -> None:
         """The records before `before` are gone, for good if they were `deleted`."""
@@ -126,22 +108,7 @@ class StoreWriter(Role):
         """The records [first, end) can be read again, or are no longer kept."""
         self._repairs.done((topic, partition), first, end)
 
-    @property
-    def full(self) -> bool:  # type: ignore[override]
-        """So much waits for the disk that reading has to pause."""
-        return self._pending >= self._config.buffer_bytes
-
     # Events
-
-    def peer_found(
-        self, address: str, endpoint: str, now: float, born: float | None = None
-    ) -> list[Action]:
-        """A node was introduced."""
-        return self._sources.peer_found(address, endpoint, now, born)
-
-    def peer_lost(self, address: str, endpoint: str, now: float) -> list[Action]:
-        """A node fell silent."""
-        return self._sources.peer_lost(address, endpoint, now)
 
     def subscribed(self, prefix: bytes, now: float) -> list[Action]:
         """A peer subscribed to us; only store readers wait for hellos of consumers."""
@@ -181,19 +148,15 @@ class StoreWriter(Role):
 
     def next_deadline(self) -> float | None:
         """When `tick` has something to do."""
-        times = [self._sources.next_deadline(), self._compare_at, self._repairs.next_deadline()]
-        if not self.full:
-            times.append(self._backlog.next_deadline())
-        return min((t for t in times if t is not None), default=None)
+        return self._first_of(self._compare_at, self._repairs.next_deadline())
 
     # Decisions
 
     def _on_arrival(self, arrival: Arrival, now: float) -> list[Action]:
         key = (arrival.run.topic, arrival.run.partition)
         partition = self._partition(key)
-        run = self._sources.trusted(arrival, exact=partition.exact, fresh=bool(partition.fresh))
+        run = self._believed(arrival, partition)
         if run is None:
-            self.stats.refused += 1
             return []
         if max(map(len, run.contents)) > MAX_CONTENT_BYTES:
             self.stats.refused += 1
@@ -204,19 +167,9 @@ class StoreWriter(Role):
         if run.next <= partition.intake.next:
             self.stats.duplicates += len(run)
             return [self._ack(key)] if run.next <= self._durable.get(key, 0) else []
-        if arrival.origin is not Origin.LIVE:
-            partition.fetcher.arrived(len(run), run.size, now)
-        lacked = key in self._backlog.behind
-        actions = [self._append(run) for run in self._backlog.offer(key, partition, run)]
-        if key in self._backlog.behind:
-            return [*actions, *self._fetch(now, key)]
-        # What is complete leaves its place to the next partition that lacks something.
-        return [*actions, *self._fetch(now)] if lacked else actions
+        return self._take(partition, run, arrival.origin, now)
 
-    def _append(self, run: Run) -> Action:
-        self._pending += run.cost
-        self.stats.records += len(run)
-        self.stats.bytes += run.size
+    def _hand_on(self, run: Run) -> Action:
         return Append(run)
 
     def _on_head(self, head: Head, now: float) -> list[Action]:
@@ -241,7 +194,7 @@ class StoreWriter(Role):
 
     def _compare(self, now: float) -> list[Action]:
         """Ask the other stores what they have: what is missing here is fetched from them."""
-        self._compare_at = now + self._config.compare_interval_s if self._sources.ready else None
+        self._compare_at = now + self._compare_interval_s if self._sources.ready else None
         return [Send(GetHeads("", self.address))] if self._sources.ready else []
 
     def _on_store_head(self, head: DirectHead, now: float) -> list[Action]:
@@ -253,7 +206,7 @@ class StoreWriter(Role):
         if (head.deleted or 0) > self._deleted.get(key, 0):
             self._deleted[key] = before = head.deleted or 0
             actions.append(Drop(*key, before, deleted=True))
-            actions += map(self._append, self._backlog.skip(key, partition, before))
+            actions += self._handed_on(self._backlog.skip(key, partition, before))
         return actions + self._fetch(now, key) + self._skip(now, key)
 
     def _skip(self, now: float, only: Key | None = None) -> list[Action]:
@@ -264,19 +217,11 @@ class StoreWriter(Role):
             actions.append(Drop(*key, floor))
             if first:
                 actions.append(notices.skipped(key, first, floor))
-            actions += map(self._append, self._backlog.skip(key, partition, floor))
+            actions += self._handed_on(self._backlog.skip(key, partition, floor))
         return [*actions, *self._fetch(now)] if actions else actions
 
     def _partition(self, key: Key) -> Partition:
         return self._backlog.get(key) or self._backlog.open(key, 0)
-
-    def _fetch(self, now: float, key: Key | None = None) -> list[Action]:
-        """Ask for what is missing of one partition, or of all."""
-        if self.full:
-            return []
-        actions = self._backlog.ask(now, self.address, self._direct, key)
-        self.stats.fetches = self._backlog.fetches
-        return actions
 
     def _ack(self, key: Key) -> Send:
         self.stats.acks += 1

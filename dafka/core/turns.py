@@ -4,7 +4,7 @@ bit by bit. Costs the same however many partitions wait.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
 
 from dafka.core.partition import Key, Partition
@@ -16,9 +16,7 @@ MAX_ASKING = 16
 class Turns:
     """Partitions that lack something: those asked for, those that stayed silent, those in line."""
 
-    def __init__(self, lacking: Mapping[Key, Partition]) -> None:
-        """`lacking` are the partitions that lack something, as they are at any time."""
-        self._lacking = lacking
+    def __init__(self) -> None:
         self._asked: dict[Key, Partition] = {}
         self._line: dict[Key, None] = {}
         self._silent: list[tuple[float, Key]] = []

@@ -210,7 +210,7 @@ class ConsumerShell(Shell):
         backlog = self.machine._backlog
         assert 0 <= backlog._held <= BUFFER
         assert backlog._held == sum(p.intake.waiting_bytes for _, p in backlog.items())
-        assert self.machine._queued == sum(part.cost for part in self.queue)
+        assert self.machine._pending == sum(part.cost for part in self.queue)
         for key, offset in self.next.items():
             assert self.machine.partitions()[key] == offset
 

@@ -28,8 +28,9 @@ from support.machines import (
 
 from dafka.config import ProducerConfig, StoreConfig
 from dafka.core.actions import SendDirect, SendRun, Subscribe, Warn
+from dafka.core.answerer import PARK_S
 from dafka.core.extent import Extent
-from dafka.core.producer import PARK_S, SLICE_RECORDS, Producer
+from dafka.core.producer import SLICE_RECORDS, Producer
 from dafka.core.run import RECORD_COST
 from dafka.core.store_reader import StoreReader
 from dafka.core.store_writer import StoreWriter

@@ -23,8 +23,9 @@ from support.machines import (
 )
 
 from dafka.core.actions import Action, Drop, Read, Send, SendDirect, Subscribe
+from dafka.core.answerer import PARK_S
 from dafka.core.extent import Extent
-from dafka.core.store_reader import PARK_S, SLICE_RECORDS, StoreReader
+from dafka.core.store_reader import SLICE_RECORDS, StoreReader
 from protocol import (
     ConsumerHello,
     DeleteTopic,
