@@ -126,9 +126,6 @@ def demo(keep: str | None, flights: int | None, rate: float | None, as_json: boo
     return 1 if result.problems else 0
 
 
-main = demo
-"""The name under which `dafka` looks a command up."""
-
 if __name__ == "__main__":
     from dafka.cli.main import main as run
 

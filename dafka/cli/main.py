@@ -17,7 +17,7 @@ from typing import NoReturn
 
 import click
 
-from dafka.cli.options import Command, Fault, version_option
+from dafka.cli.options import Fault, version_option
 from dafka.cli.stdio import reserve_standard_descriptors
 
 COMMANDS = {
@@ -32,7 +32,7 @@ COMMANDS = {
     "check": ("dafka.cli.check", "check", "Verify or compare the data of stores."),
     "export": ("dafka.cli.export", "export", "Write the records of a cluster into a file."),
     "import": ("dafka.cli.import_", "import_", "Publish the records of such a file."),
-    "demo": ("dafka.cli.demo", "main", "Show the main job on real data, end to end."),
+    "demo": ("dafka.cli.demo", "demo", "Show the main job on real data, end to end."),
     "bench": ("dafka.cli.bench", "bench", "Measure this machine beside the raw socket ceiling."),
 }
 """Name: module, attribute, one line of help. Modules are imported when they are asked for."""
@@ -51,33 +51,17 @@ class LazyGroup(click.Group):
             return None
         module_name, attribute, _ = COMMANDS[cmd_name]
         try:
-            target = getattr(import_module(module_name), attribute, None)
+            command: click.Command = getattr(import_module(module_name), attribute)
         except ModuleNotFoundError as error:
             if not module_name.startswith(error.name or "?"):
                 raise
             raise Fault(f"dafka {cmd_name}: this installation does not contain it") from error
-        return target if isinstance(target, click.Command) else _wrapped(cmd_name, target)
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
-
-
-def _wrapped(name: str, target: object) -> click.Command:
-    """A module's plain `main(arguments) -> exit code` as a command; it reads its own options."""
-
-    @click.command(
-        name, cls=Command, add_help_option=False, context_settings={"ignore_unknown_options": True}
-    )
-    @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-    def command(arguments: tuple[str, ...]) -> int | None:
-        if not callable(target):
-            raise Fault("this installation does not contain it")
-        status = target(list(arguments))
-        return status if isinstance(status, int) else None
-
-    return command
 
 
 @click.group(

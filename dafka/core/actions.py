@@ -44,13 +44,6 @@ class Subscribe:
 
 
 @dataclass(frozen=True, slots=True)
-class Unsubscribe:
-    """Undo one `Subscribe`."""
-
-    prefix: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Connect:
     """Listen to a peer that has been introduced; `born` is when it started, if it said so."""
 
@@ -174,7 +167,6 @@ Action = (
     | SendRun
     | SendDirect
     | Subscribe
-    | Unsubscribe
     | Connect
     | Disconnect
     | ConnectStore

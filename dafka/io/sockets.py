@@ -291,10 +291,6 @@ class Subscriber(Watched):
         """Let messages with this prefix in."""
         self.socket.setsockopt(zmq.SUBSCRIBE, prefix)
 
-    def unsubscribe(self, prefix: bytes) -> None:
-        """Undo one `subscribe`."""
-        self.socket.setsockopt(zmq.UNSUBSCRIBE, prefix)
-
     def connect(self, endpoint: str) -> bool:
         """Listen to a peer; False if the endpoint is unusable."""
         try:

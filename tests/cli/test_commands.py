@@ -10,7 +10,7 @@ import click
 import pytest
 
 import dafka
-from dafka.cli import c_names, logs, options, publishing
+from dafka.cli import c_names, logs, publishing
 from dafka.cli.consume import FORMATS
 from dafka.cli.main import COMMANDS, run
 from dafka.cli.main import dafka as command_line
@@ -67,6 +67,12 @@ class TestHelp:
         assert (code, err) == (0, "")
         assert "dafka server" in out
         assert all(name in out for name in COMMANDS)
+
+    @pytest.mark.parametrize("name", list(COMMANDS))
+    def test_every_command_that_is_listed_is_there(self, capfd, name):
+        code, out, err = result(capfd, name, "--help")
+        assert (code, err) == (0, "")
+        assert out.startswith(f"Usage: dafka {name} ")
 
     @pytest.mark.parametrize("arguments", [["--version"], ["server", "--version"]])
     def test_version(self, capfd, arguments):
@@ -162,12 +168,6 @@ class TestEndings:
             "",
             "dafka lacking: this installation does not contain it\n",
         )
-
-    def test_a_plain_function_reads_its_own_arguments(self, capfd, monkeypatch):
-        monkeypatch.setitem(COMMANDS, "plain", ("dafka.cli.options", "plain", "Is a function."))
-        function = lambda arguments: click.echo(arguments) or 3  # noqa: E731
-        monkeypatch.setattr(options, "plain", function, raising=False)
-        assert result(capfd, "plain", "--help", "-x", "y") == (3, "['--help', '-x', 'y']\n", "")
 
 
 class TestLog:

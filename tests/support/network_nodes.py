@@ -125,10 +125,6 @@ class Node:
         self.prefixes[Origin.LIVE].append(action.prefix)
         self._tell(action.prefix, True)
 
-    def _unsubscribe(self, action: act.Unsubscribe) -> None:
-        self.prefixes[Origin.LIVE].remove(action.prefix)
-        self._tell(action.prefix, False)
-
     def _tell(self, prefix: bytes, subscribed: bool) -> None:
         for connection in self.sources:
             if connection.origin is Origin.LIVE:
