@@ -47,7 +47,7 @@ def inspected(
 
     def body(_interrupts: nodes.Interrupts) -> None:
         inspector.gather(timeout)
-        if not inspector.welcomed:
+        if not inspector.introduced:
             names = " or ".join(map(nodes.notation, config.towers))
             raise Fault(
                 f"no tower answered at {names} within {timeout:g} s: start one with `dafka "

@@ -45,7 +45,7 @@ def look(config: NodeConfig) -> Inventory:
         inventory = inspector.gather(LOOK_S)
     finally:
         inspector.stop(timeout=nodes.STOP_TIMEOUT_S)
-    if not inspector.welcomed:
+    if not inspector.introduced:
         names = " or ".join(map(nodes.notation, config.towers))
         raise Fault(
             f"no tower answered at {names} within {LOOK_S:g} s: start one with 'dafka server', "

@@ -95,11 +95,6 @@ class Inspector(Life):
         self._wait(timeout)
         return self._machine.inventory()
 
-    @property
-    def welcomed(self) -> bool:
-        """Whether a tower was found."""
-        return self._wiring.discovery.welcomed
-
     def nodes(self) -> list[NodeState]:
         """The nodes that are there, without this one, ordered by role and endpoint."""
         now = self.driver.now()

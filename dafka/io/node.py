@@ -133,8 +133,8 @@ class Wiring:
             if isinstance(message, Welcome):
                 self._driver.perform(self._machine.welcomed(now))
             if isinstance(message, TowerBeacon | Welcome):
-                self._driver.introduced = True
                 self._driver.perform(self._beacon.receive(message, now))
+        self._driver.introduced = self._beacon.welcomed
         return drained.count > 0
 
     def _from_subscribers(self, now: float) -> bool:

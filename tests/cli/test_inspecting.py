@@ -62,7 +62,7 @@ class Cluster:
 
     def __init__(self) -> None:
         self.inventory = FULL
-        self.welcomed = True
+        self.introduced = True
         self.states: list[NodeState] = []
         self.deletions: list[Deletion] = []
         self.deleted: list[str] = []
@@ -233,7 +233,7 @@ class TestDescribe:
         assert (code, "topic 'hello' was deleted" in err) == (1, True)
 
     def test_without_a_tower(self, capfd, cluster):
-        cluster.welcomed = False
+        cluster.introduced = False
         code, out, err = result(capfd, "describe", "t", "--tower", "h", "--timeout", "2")
         assert (code, out) == (1, "")
         assert err == (

@@ -157,7 +157,7 @@ def test_without_a_tower_time_runs_out(nodes: Nodes) -> None:
     began = monotonic()
     found = tool.gather(0.2)
     assert monotonic() - began >= 0.2
-    assert not tool.welcomed
+    assert not tool.introduced
     assert (found.complete, found.stores, found.partitions) == (False, (), ())
     assert tool.nodes() == []
 
