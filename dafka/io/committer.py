@@ -15,6 +15,7 @@ import gevent
 from gevent.event import Event
 
 from dafka.core.actions import Append, Drop, Repair
+from dafka.core.extent import Extent
 from dafka.core.run import Run
 from dafka.errors import StoreError
 from dafka.io.driver import LimitedLog
@@ -51,7 +52,7 @@ class Committer:
         appended: Callable[[list[Run]], None],
         dropped: Callable[[Drop], None],
         repaired: Callable[[Run], None],
-        tidied: Callable[[list[tuple[str, str]]], None],
+        tidied: Callable[[list[Extent]], None],
         failed: Callable[[BaseException], None],
     ) -> None:
         """`interval_s` is the time between two upkeeps; the others are told what was done."""

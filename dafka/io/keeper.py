@@ -25,8 +25,8 @@ class Keeper:
         self._rules = rules
         self._clock = clock
 
-    def step(self) -> tuple[list[tuple[str, str]], bool]:
-        """Do the most urgent bit: the partitions that have lost records, and whether more is due.
+    def step(self) -> tuple[list[Extent], bool]:
+        """Do the most urgent bit: what partitions that lost records still have, and if more is due.
 
         Raises `StoreError` if the disk does not let us.
         """
@@ -35,16 +35,17 @@ class Keeper:
             return trimmed, True
         return [], self._log.merge() or self._log.vacuum()
 
-    def _drop(self) -> list[tuple[str, str]]:
+    def _drop(self) -> list[Extent]:
         """Drop the oldest value of every partition where it is overdue."""
-        trimmed: list[tuple[str, str]] = []
+        trimmed: list[Extent] = []
         for topic, extents in self._by_topic().items():
             rule = rule_for(self._rules, topic)
             if rule is None:
                 continue
             for held in overdue(rule, self._held(extents), self._clock()):
                 self._log.drop(topic, held.partition, held.oldest_last + 1)
-                trimmed.append((topic, held.partition))
+                extent = self._log.extent(topic, held.partition)
+                trimmed += [] if extent is None else [extent]
         return trimmed
 
     def _by_topic(self) -> dict[str, list[Extent]]:

@@ -180,9 +180,10 @@ class Store(Life):
     def _repaired(self, run: Run) -> None:
         self._writer.repaired(run.topic, run.partition, run.first, run.next)
 
-    def _tidied(self, trimmed: list[tuple[str, str]]) -> None:
-        for key in trimmed:
-            self._tell_reader(*key)
+    def _tidied(self, trimmed: list[Extent]) -> None:
+        for extent in trimmed:
+            self._reader.stored(extent)
+            self._writer.repaired(extent.topic, extent.partition, 0, extent.earliest)
         for damage in self._log.quarantined():
             # Whoever found it, and perhaps a repair has failed before.
             if damage.first <= damage.last:
