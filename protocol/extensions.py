@@ -54,7 +54,8 @@ EARLIEST = Extension("earliest", 2)
 ACKED = Extension("acked", 3)
 
 # On HEAD: milliseconds since the producer started, so that a consumer of the latest records
-# can tell a partition that is new from one it merely has not heard of yet.
+# can tell a partition that is new from one it merely has not heard of yet. On DIRECT-HEAD: the
+# same from a store that was there, for a consumer that the producer never met.
 AGE = Extension("age_ms", 4)
 
 # On DIRECT-HEAD: bytes of the partition on the store's disk, so that tools can tell its size.

@@ -198,7 +198,7 @@ KINDS = (
         DirectHead,
         DirectHeadHeader,
         "store reader to one consumer",
-        (EARLIEST, STORE, BYTES, DELETED),
+        (EARLIEST, STORE, BYTES, DELETED, AGE),
     ),
     Kind(b"G", "GET-HEADS", GetHeads, GetHeadsHeader, "consumer to store readers"),
     Kind(

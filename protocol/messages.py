@@ -115,8 +115,9 @@ class DirectHead(_Readable):
     """The last record a store has of a partition is `sequence`; sent to consumer `topic`.
 
     Extensions: `earliest` is the first offset the store still keeps, `store` the store's name,
-    `bytes` what the partition takes on its disk. The records before `deleted` were deleted by
-    an operator, for good; if that is all, `earliest` and `deleted` are `sequence` + 1.
+    `bytes` what the partition takes on its disk, `age_ms` how long ago its producer started, if
+    the store knows. The records before `deleted` were deleted by an operator, for good; if that
+    is all, `earliest` and `deleted` are `sequence` + 1.
     """
 
     topic: str
@@ -127,6 +128,7 @@ class DirectHead(_Readable):
     store: str | None = None
     bytes: int | None = None
     deleted: int | None = None
+    age_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)

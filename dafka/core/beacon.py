@@ -43,7 +43,10 @@ class Beacon:
         timeout: float,
         max_peers: int,
     ) -> None:
-        """`towers`: how the operator is told where a tower was looked for; if empty, he is not."""
+        """`own` tells how old the node was at its start.
+
+        `towers`: how the operator is told where a tower was looked for; if empty, he is not.
+        """
         self._own = own
         self._towers = towers
         self._interval = interval
@@ -153,7 +156,8 @@ class Beacon:
 
     def _beacon(self, now: float) -> list[Action]:
         self._next_beacon = now + self._interval
-        return [SendBeacon(replace(self._own, age_ms=int((now - self._started) * 1000)))]
+        age_ms = (self._own.age_ms or 0) + int((now - self._started) * 1000)
+        return [SendBeacon(replace(self._own, age_ms=age_ms))]
 
 
 def _usable(endpoint: str) -> bool:

@@ -52,6 +52,7 @@ class Consumer(Receiver):
         self._start = config.start
         self._topics: dict[str, float] = {}
         self._paused = False
+        self._missed = False
         self._heads_at: float | None = None
         self._heads_pause = _HEADS_RETRY_S
 
@@ -118,10 +119,16 @@ class Consumer(Receiver):
         return []
 
     def peer_lost(self, address: str, endpoint: str, now: float) -> list[Action]:
-        """A node fell silent. A producer's last records may have reached only the stores."""
+        """A node fell silent. A producer's last records may have reached only the stores.
+
+        Or all of its records, if it was gone before we had connected, or while we stood still.
+        """
         actions = super().peer_lost(address, endpoint, now)
         if any(partition == address for (_, partition), _ in self._backlog.items()):
-            actions += self._ask_heads(now)
+            return actions + self._ask_heads(now)
+        if any(is_newcomer(self._sources, address, at, now) for at in self._topics.values()):
+            self._missed = True
+            self._heads_at, self._heads_pause = now, _HEADS_RETRY_S
         return actions
 
     def subscribed(self, prefix: bytes, now: float) -> list[Action]:
@@ -204,7 +211,7 @@ class Consumer(Receiver):
             self.stats.foreign += 1
             return None
         # After a pause, messages may have waited for long: their age says nothing any more.
-        age_head = head if isinstance(head, Head) and not self._paused else None
+        age_head = None if self._paused else head
         is_new = is_newcomer(self._sources, name, subscribed, now, age_head)
         first = first_offset(self._start, name, latest, is_new=is_new)
         partition = self._backlog.open(key, first)
@@ -232,7 +239,7 @@ class Consumer(Receiver):
         """Ask the stores what there is; again later, in case nobody could hear us yet."""
         self._heads_pause = _HEADS_RETRY_S
         self._heads_at = now + _HEADS_RETRY_S
-        if self._start == "latest" and not self._backlog.items():
+        if self._start == "latest" and not self._backlog.items() and not self._missed:
             self._heads_at = None
             return []
         return [Send(GetHeads(topic, self.address)) for topic in self._topics]

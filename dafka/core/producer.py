@@ -114,6 +114,11 @@ class Producer(Answerer):
         return self.unacked_bytes + size <= self.config.buffer_bytes
 
     @property
+    def age_ms(self) -> int:
+        """A partition that is continued is not new."""
+        return _OLD_MS if self._continued else 0
+
+    @property
     def unacknowledged(self) -> int:
         """Records that not enough stores have acknowledged."""
         return self.next - self.acked
@@ -189,7 +194,7 @@ class Producer(Answerer):
         self._last_head = now
         if not self.next:
             return []  # the first record was sent in an earlier life, and not yet in this one
-        age_ms = _OLD_MS if self._continued else int((now - self._started) * 1000)
+        age_ms = self.age_ms + int((now - self._started) * 1000)
         told = (self.next - 1, self.acked, age_ms, self._earliest)
         return [Send(Head(self.topic, self.address, self.topic, *told))]
 

@@ -24,6 +24,11 @@ class Role:
         """True while reading has to pause."""
         return False
 
+    @property
+    def age_ms(self) -> int:
+        """How old the node is at its start, in milliseconds, by what it has to tell."""
+        return 0
+
     def welcomed(self, now: float) -> list[Action]:
         """A tower welcomed us: within a beacon interval it introduces whoever is there."""
         return []

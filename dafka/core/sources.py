@@ -19,6 +19,8 @@ PROOF_S = 1.0
 
 _MAX_SHOWN = 1000
 """Stores remembered that were not introduced yet."""
+MAX_DEPARTED = 1000
+"""Nodes remembered that have gone."""
 
 REFERENCE_EXACT = 256
 """A C producer's answers are right below this offset, while nothing has been acknowledged."""
@@ -36,6 +38,7 @@ class Sources:
 
     def __init__(self) -> None:
         self._endpoints: dict[str, dict[str, Introduced]] = {}
+        self._departed: dict[str, Introduced] = {}
         self._connected: dict[str, str] = {}
         self._patience: dict[str, float] = {}
         self._shown: set[str] = set()
@@ -47,21 +50,24 @@ class Sources:
         self, address: str, endpoint: str, now: float, born: float | None = None
     ) -> list[Action]:
         """A node was introduced; it may have shown before that it is a store."""
-        self._endpoints.setdefault(address, {})[endpoint] = Introduced(now, born)
+        met = self._departed.pop(address, Introduced(now, born))
+        self._endpoints.setdefault(address, {})[endpoint] = met
         return self.store_found(address, now) if address in self._shown else []
 
     def introduced(self, address: str) -> Introduced | None:
-        """When a node was introduced, if it still is there."""
+        """When a node was introduced; known for a while after it has gone."""
         found = self._endpoints.get(address, {}).values()
-        return min(found, key=lambda one: one.at, default=None)
+        return min(found, key=lambda one: one.at, default=self._departed.get(address))
 
     def peer_lost(self, address: str, endpoint: str, now: float) -> list[Action]:
         """A node fell silent, at one of its endpoints if it has several."""
         endpoints = self._endpoints.get(address, {})
-        endpoints.pop(endpoint, None)
+        gone = endpoints.pop(endpoint, None)
         if not endpoints:
             self._endpoints.pop(address, None)
             self._shown.discard(address)
+            if gone is not None:
+                self._remember(address, gone)
         if self._connected.get(address) != endpoint:
             return []
         del self._connected[address]
@@ -70,6 +76,11 @@ class Sources:
             self.ready.remove(address)
         again = self.store_found(address, now) if endpoints else []
         return [DisconnectStore(endpoint), *again]
+
+    def _remember(self, address: str, gone: Introduced) -> None:
+        if len(self._departed) >= MAX_DEPARTED:
+            del self._departed[next(iter(self._departed))]
+        self._departed[address] = gone
 
     def store_found(self, address: str, now: float) -> list[Action]:
         """A node showed that it is a store: listen to it on the stores' own socket."""

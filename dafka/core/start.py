@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dafka.config import Start
 from dafka.core.sources import Sources
-from protocol import Head
+from protocol import DirectHead, Head
 
 NEWCOMER_S = 1.0
 """A producer introduced this long after we subscribed, and after a tower welcomed us,
@@ -26,12 +26,13 @@ def is_newcomer(
     partition: str,
     subscribed: float,
     now: float,
-    head: Head | None = None,
+    head: Head | DirectHead | None = None,
 ) -> bool:
     """Whether all records of a partition were published after we subscribed.
 
     Then "latest" means all of them, also those that were lost while its producer and we were
-    still connecting.
+    still connecting, and those of a producer that has gone since. Its producer knows best, then a
+    store that was there when it began, then we.
     """
     if head is not None and head.age_ms is not None:
         return now - head.age_ms / 1000 >= subscribed

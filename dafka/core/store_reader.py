@@ -57,6 +57,7 @@ class StoreReader(Answerer):
         self._own = frozenset(own)
         self._store = store
         self._extents: dict[str, dict[str, Extent]] = {}
+        self._born: dict[tuple[str, str], float] = {}
         self._deletions = Deletions(address)
         self._reading: set[Key] = set()
 
@@ -70,9 +71,11 @@ class StoreReader(Answerer):
         own = [subscription(kind) for kind in (Fetch, GetHeads, DeleteTopic)]
         return [Subscribe(prefix) for prefix in (*own, hello)]
 
-    def stored(self, extent: Extent) -> None:
-        """What the log now holds of a partition."""
+    def stored(self, extent: Extent, born: float | None = None) -> None:
+        """What the log now holds of a partition, and when that began, if it is known."""
         self._extents.setdefault(extent.topic, {})[extent.partition] = extent
+        if born is not None:
+            self._born[extent.topic, extent.partition] = born
 
     def dropped(self, drop: Drop) -> list[Action]:
         """A deletion is done; who asked for it is told once all of its topic is."""
@@ -102,9 +105,9 @@ class StoreReader(Answerer):
             case Fetch():
                 return self._on_fetch(message, now)
             case GetHeads():
-                return self._heads(message.address, [message.topic])
+                return self._heads(message.address, [message.topic], now)
             case ConsumerHello():
-                return self._heads(message.address, message.subjects)
+                return self._heads(message.address, message.subjects, now)
             case DeleteTopic():
                 held = self._extents.get(message.topic, {}).values()
                 return self._deletions.begin(message.topic, message.address, held)
@@ -146,7 +149,7 @@ class StoreReader(Answerer):
                 answer.add(run.next, read.first + read.count)
         if not answer.ranges:
             self._answers.drop(key)
-            actions += [] if run is None else self._more(key, run.next)
+            actions += [] if run is None else self._more(key, run.next, now)
         return actions + self.tick(now)
 
     # Decisions
@@ -164,24 +167,24 @@ class StoreReader(Answerer):
         if extent is None or not fetch.count or fetch.sequence >= extent.next:
             return []
         if fetch.sequence < extent.earliest:
-            return [self._head(fetch.address, extent)]  # says what is the earliest
+            return [self._head(fetch.address, extent, now)]  # says what is the earliest
         end = min(fetch.sequence + fetch.count, extent.next)
         if not self._answers.add(fetch.address, fetch.subject, fetch.topic, fetch.sequence, end):
             self.stats.dropped += 1
         return self.tick(now)
 
-    def _heads(self, requester: str, topics: Iterable[str]) -> list[Action]:
+    def _heads(self, requester: str, topics: Iterable[str], now: float) -> list[Action]:
         if requester in self._own:
             return []
         actions: list[Action] = []
         for topic in dict.fromkeys(topics):
             for name in [topic] if topic else self._extents:
                 held = self._extents.get(name, {}).values()
-                actions += [self._head(requester, extent) for extent in held if extent.next]
+                actions += [self._head(requester, one, now) for one in held if one.next]
         self.stats.heads += len(actions)
         return actions
 
-    def _more(self, key: Key, end: int) -> list[Action]:
+    def _more(self, key: Key, end: int, now: float) -> list[Action]:
         """Tell a requester that got all it asked for if there is more.
 
         C consumers ask for a block of 100,000 records and then wait for a HEAD, which a dead
@@ -189,9 +192,10 @@ class StoreReader(Answerer):
         """
         requester, topic, partition = key
         extent = self._extents[topic][partition]
-        return [self._head(requester, extent)] if end < extent.next else []
+        return [self._head(requester, extent, now)] if end < extent.next else []
 
-    def _head(self, requester: str, extent: Extent) -> Send:
+    def _head(self, requester: str, extent: Extent, now: float) -> Send:
+        born = self._born.get((extent.topic, extent.partition))
         head = DirectHead(
             requester,
             extent.partition,
@@ -201,6 +205,7 @@ class StoreReader(Answerer):
             self._store,
             extent.bytes,
             extent.deleted or None,
+            None if born is None else int((now - born) * 1000),
         )
         return Send(head)
 

@@ -65,6 +65,7 @@ class StoreWriter(Receiver):
         self._compare_interval_s = config.compare_interval_s
         self._durable: dict[Key, int] = {}
         self._deleted: dict[Key, int] = {}
+        self._born: dict[Key, float] = {}
         self._repairs = Repairs(self._sources, direct, config.fetch_timeout_max_s)
         self._compare_at: float | None = None
 
@@ -107,6 +108,10 @@ class StoreWriter(Receiver):
     def repaired(self, topic: str, partition: str, first: int, end: int) -> None:
         """The records [first, end) can be read again, or are no longer kept."""
         self._repairs.done((topic, partition), first, end)
+
+    def born(self, topic: str, partition: str) -> float | None:
+        """When a partition began, as far as is known: no store was told in its earlier lives."""
+        return self._born.get((topic, partition))
 
     # Events
 
@@ -161,6 +166,8 @@ class StoreWriter(Receiver):
         if max(map(len, run.contents)) > MAX_CONTENT_BYTES:
             self.stats.refused += 1
             return [notices.too_large(key, run.first, MAX_CONTENT_BYTES)]
+        if arrival.origin is Origin.LIVE and not run.first and not partition.intake.next:
+            self._note_birth(key, now)
         repaired = self._repairs.offer(key, run)
         if repaired is not None:
             return [repaired]
@@ -177,6 +184,8 @@ class StoreWriter(Receiver):
         partition = self._partition(key)
         partition.learn(head)
         self._backlog.note(key, partition)
+        if head.age_ms is not None:
+            self._note_birth(key, now - head.age_ms / 1000)
         actions = self._fetch(now, key) + self._skip(now, key)
         # A C producer does not say what it knows of; it waits for its last ACK for ever.
         acked = head.sequence if head.acked is None else head.acked
@@ -202,6 +211,8 @@ class StoreWriter(Receiver):
         partition = self._partition(key)
         partition.learn(head)
         self._backlog.note(key, partition)
+        if head.age_ms is not None:
+            self._note_birth(key, now - head.age_ms / 1000)
         actions: list[Action] = []
         if (head.deleted or 0) > self._deleted.get(key, 0):
             self._deleted[key] = before = head.deleted or 0
@@ -219,6 +230,10 @@ class StoreWriter(Receiver):
                 actions.append(notices.skipped(key, first, floor))
             actions += self._handed_on(self._backlog.skip(key, partition, floor))
         return [*actions, *self._fetch(now)] if actions else actions
+
+    def _note_birth(self, key: Key, at: float) -> None:
+        # What was read late makes a partition seem younger than it is: the earliest counts.
+        self._born[key] = min(at, self._born.get(key, at))
 
     def _partition(self, key: Key) -> Partition:
         return self._backlog.get(key) or self._backlog.open(key, 0)

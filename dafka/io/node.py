@@ -104,7 +104,9 @@ class Wiring:
             socket.watch(self._driver.wake)
         port = self.publisher.endpoint.rpartition(":")[2]
         self._beacon = Beacon(
-            NodeBeacon(self.address, config.host, port, self._role, __version__),
+            NodeBeacon(
+                *(self.address, config.host, port, self._role, __version__), self._machine.age_ms
+            ),
             towers=[] if self._is_reader else [str(tower) for tower in towers],
             interval=config.beacon_interval_s,
             timeout=config.peer_timeout_s,

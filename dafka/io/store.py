@@ -196,7 +196,7 @@ class Store(Life):
     def _tell_reader(self, topic: str, partition: str) -> None:
         extent = self._log.extent(topic, partition)
         if extent is not None:
-            self._reader.stored(extent)
+            self._reader.stored(extent, self._writer.born(topic, partition))
 
     def _perform(self, actions: list[Action]) -> None:
         if self._stopped:

@@ -51,6 +51,14 @@ def test_node_is_silent_until_a_tower_has_welcomed_it() -> None:
     assert _own(2.2) in beacon.tick(2.2)
 
 
+def test_node_that_was_old_at_its_start_grows_older() -> None:
+    """A producer that continues a partition is as old as the partition."""
+    old = replace(OWN, age_ms=60_000)
+    beacon = Beacon(old, towers=TOWERS, interval=1.0, timeout=4.0, max_peers=3)
+    beacon.start(5.0)
+    assert beacon.receive(Welcome(), 7.0) == [SendBeacon(replace(OWN, age_ms=62_000))]
+
+
 @pytest.mark.parametrize("interval", [0.1, 1.0, 60.0])
 def test_operator_is_told_once_that_no_tower_answers_and_where(interval: float) -> None:
     beacon = Beacon(OWN, towers=TOWERS, interval=interval, timeout=100.0, max_peers=3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -229,6 +230,43 @@ def test_latest_delivers_all_of_a_producer_introduced_after_the_subscription() -
     consumer.welcomed(0.0)
     consumer.peer_found(PRODUCER, ENDPOINT, NEWCOMER_S)
     assert asked(consumer.receive(live(5, 6), 3.0))[0][0] == 0
+
+
+def test_latest_asks_the_stores_for_a_producer_that_came_and_went_unheard() -> None:
+    """Before we had connected, or while our process stood still and its beacons waited."""
+    consumer = _consumer("latest")
+    consumer.welcomed(0.0)
+    consumer.peer_found(PRODUCER, ENDPOINT, 30.0, 20.0)
+    assert consumer.next_deadline() is None
+    assert sent(consumer.peer_lost(PRODUCER, ENDPOINT, 34.0), GetHeads) == []
+    asks = [(now, a) for now, a in _until(consumer, 37.0) if sent([a], GetHeads)]
+    assert [now for now, _ in asks] == [34.0, 36.0]
+    assert asked(consumer.receive(_stored_head(5), 37.1)) == [(0, 6)]
+    assert offsets(consumer.receive(stored(0, 6), 37.2)) == [0, 1, 2, 3, 4, 5]
+
+
+def test_many_nodes_that_went_at_once_are_asked_about_once() -> None:
+    consumer = _consumer("latest")
+    consumer.welcomed(0.0)
+    for number in range(100):
+        consumer.peer_found(f"{number:032X}", f"tcp://h:{number}", 30.0, 20.0)
+    for number in range(100):
+        consumer.peer_lost(f"{number:032X}", f"tcp://h:{number}", 34.0)
+    assert len(sent(consumer.tick(34.0), GetHeads)) == 1
+
+
+def test_latest_asks_nobody_when_a_node_goes_that_was_there_before() -> None:
+    consumer = _consumer("latest")
+    consumer.welcomed(0.0)
+    consumer.peer_found(PRODUCER, ENDPOINT, 0.5, -20.0)
+    consumer.peer_lost(PRODUCER, ENDPOINT, 34.0)
+    assert consumer.next_deadline() is None
+
+
+def test_latest_delivers_all_of_a_partition_that_a_store_says_is_new() -> None:
+    consumer = _consumer("latest")
+    head = replace(_stored_head(5), age_ms=2_000)
+    assert asked(consumer.receive(head, 3.0)) == [(0, 6)]
 
 
 def test_mapping_and_number_name_the_first_offset() -> None:

@@ -488,6 +488,7 @@ def test_a_continued_partition_is_announced_at_once_and_as_old() -> None:
     producer = _continued(7)
     (head,) = sent(producer.tick(0.0), Head)
     assert (head.sequence, head.acked) == (6, 7)
+    assert producer.age_ms == head.age_ms
     assert head.age_ms is not None
     assert head.age_ms > 10 * 365 * 86_400_000
 

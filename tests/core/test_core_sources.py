@@ -7,12 +7,13 @@ from support.machines import (
     OTHER_ENDPOINT,
     PRODUCER,
     READER,
+    address,
     offsets,
 )
 
 from dafka.core.actions import ConnectStore, Deliver, DisconnectStore
 from dafka.core.run import Arrival
-from dafka.core.sources import PROOF_S, Sources
+from dafka.core.sources import MAX_DEPARTED, PROOF_S, Introduced, Sources
 
 
 def _with_store(*readers: str) -> Sources:
@@ -69,7 +70,7 @@ def test_store_that_has_gone_is_disconnected_and_can_come_back() -> None:
     sources = _with_store(READER)
     assert sources.peer_lost(READER, f"{ENDPOINT}0", 8.0) == [DisconnectStore(f"{ENDPOINT}0")]
     assert sources.ready == []
-    assert sources.introduced(READER) is None
+    assert sources.introduced(READER) == Introduced(0.0, None)
     sources.peer_found(READER, OTHER_ENDPOINT, 9.0)
     assert sources.store_found(READER, 9.0) == [ConnectStore(OTHER_ENDPOINT)]
 
@@ -83,13 +84,23 @@ def test_store_that_goes_before_its_proof_is_not_waited_for() -> None:
     assert sources.overdue(99.0) == []
 
 
-def test_peer_that_is_no_store_leaves_without_trace() -> None:
+def test_peer_that_has_gone_is_remembered_as_it_was_first_met() -> None:
     sources = Sources()
     sources.peer_found(PRODUCER, ENDPOINT, 1.0)
     assert sources.introduced(PRODUCER) == (1.0, None)
     assert sources.peer_lost(PRODUCER, ENDPOINT, 8.0) == []
-    assert sources.peer_lost(PRODUCER, ENDPOINT, 8.0) == []
-    assert sources.introduced(PRODUCER) is None
+    assert sources.introduced(PRODUCER) == (1.0, None)
+    sources.peer_found(PRODUCER, OTHER_ENDPOINT, 9.0, 8.5)
+    assert sources.introduced(PRODUCER) == (1.0, None)
+
+
+def test_only_so_many_peers_that_have_gone_are_remembered() -> None:
+    sources = Sources()
+    for number in range(MAX_DEPARTED + 1):
+        sources.peer_found(address(number), ENDPOINT, 1.0)
+        sources.peer_lost(address(number), ENDPOINT, 2.0)
+    assert sources.introduced(address(0)) is None
+    assert sources.introduced(address(1)) == (1.0, None)
 
 
 def test_peer_with_two_endpoints_is_there_until_both_have_gone() -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from support.machines import ENDPOINT, PRODUCER, TOPIC
+from support.machines import CONSUMER, ENDPOINT, PRODUCER, READER, TOPIC
 
 from dafka.config import Start
 from dafka.core.sources import Sources
 from dafka.core.start import NEWCOMER_S, first_offset, is_newcomer
-from protocol import Head
+from protocol import DirectHead, Head
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,24 @@ def _head(age_ms: int | None) -> Head:
 def test_producer_that_says_it_is_younger_than_the_subscription_is_a_newcomer() -> None:
     assert is_newcomer(Sources(), PRODUCER, 10.0, 12.0, _head(2000))
     assert not is_newcomer(Sources(), PRODUCER, 10.0, 12.0, _head(2001))
+
+
+def _stored_head(age_ms: int | None) -> DirectHead:
+    return DirectHead(CONSUMER, PRODUCER, TOPIC, 3, 0, READER, age_ms=age_ms)
+
+
+def test_partition_that_a_store_says_is_younger_than_the_subscription_is_a_newcomer() -> None:
+    """However late we hear of it, and though we never met its producer."""
+    assert is_newcomer(Sources(), PRODUCER, 10.0, 12.0, _stored_head(2000))
+    assert not is_newcomer(Sources(), PRODUCER, 10.0, 12.0, _stored_head(2001))
+    assert not is_newcomer(Sources(), PRODUCER, 10.0, 12.0, _stored_head(None))
+
+
+def test_partition_of_which_a_store_knows_no_age_is_as_old_as_its_producer_was() -> None:
+    sources = _introduced(30.0, born=29.0)
+    sources.peer_lost(PRODUCER, ENDPOINT, 34.0)
+    assert is_newcomer(sources, PRODUCER, 10.0, 40.0, _stored_head(None))
+    assert not is_newcomer(sources, PRODUCER, 29.5, 40.0, _stored_head(None))
 
 
 def _introduced(at: float, welcomed: float | None = 9.0, born: float | None = None) -> Sources:

@@ -106,6 +106,16 @@ def test_heads_of_an_empty_topic_are_those_of_everything() -> None:
     assert [(head.subject, head.sequence) for head in found] == [(TOPIC, 9), ("another", 2)]
 
 
+def test_heads_tell_how_old_a_partition_is_if_that_is_known() -> None:
+    reader = _reader()
+    extent = Extent(TOPIC, PRODUCER, 0, 5)
+    reader.stored(extent, born=2.0)
+    reader.stored(extent)
+    for request in (GetHeads(TOPIC, CONSUMER), ConsumerHello(READER, CONSUMER, (TOPIC,))):
+        heads = sent(reader.receive(request, 12.5), DirectHead)
+        assert [head.age_ms for head in heads if head.address == PRODUCER] == [10_500]
+
+
 def test_unknown_topic_has_no_heads() -> None:
     assert _reader().receive(GetHeads("flight", CONSUMER), 0.1) == []
     assert _reader().receive(GetHeads("flights2", CONSUMER), 0.1) == []

@@ -108,6 +108,30 @@ def test_store_goes_on_where_its_log_ends() -> None:
     assert offsets(writer.receive(live(3, 7), 0.1)) == [5, 6]
 
 
+def test_partition_began_when_its_producer_did_or_else_with_its_first_record() -> None:
+    writer = _writer()
+    assert writer.born(TOPIC, PRODUCER) is None
+    writer.receive(live(0, 3), 7.0)
+    assert writer.born(TOPIC, PRODUCER) == 7.0
+    writer.receive(Head(TOPIC, PRODUCER, TOPIC, 2, 0, 2_000), 7.5)
+    assert writer.born(TOPIC, PRODUCER) == 5.5
+    writer.receive(Head(TOPIC, PRODUCER, TOPIC, 2, 0, 2_000), 60.0)  # was read late
+    assert writer.born(TOPIC, PRODUCER) == 5.5
+
+
+def test_other_stores_tell_when_a_partition_began() -> None:
+    writer = _writer()
+    writer.receive(DirectHead(WRITER, PRODUCER, TOPIC, 5, 0, OTHER_READER, age_ms=3_000), 10.0)
+    assert writer.born(TOPIC, PRODUCER) == 7.0
+
+
+@pytest.mark.parametrize("arrival", [live(1, 3), stored(0, 3)])
+def test_records_that_are_not_the_first_or_not_live_do_not_tell_it(arrival: Arrival) -> None:
+    writer = _writer()
+    writer.receive(arrival, 7.0)
+    assert writer.born(TOPIC, PRODUCER) is None
+
+
 def test_duplicate_of_durable_records_is_acknowledged_again_and_not_written() -> None:
     writer = _writer([Extent(TOPIC, PRODUCER, 0, 5)])
     actions = writer.receive(live(2, 4), 0.1)

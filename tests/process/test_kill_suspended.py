@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.support.counting import Counts, counted, counting, told
-from tests.support.processes import eventually
+from tests.support.processes import dafka, eventually
 
 pytestmark = pytest.mark.process
 
@@ -47,3 +47,24 @@ def test_a_node_that_stood_still_for_three_seconds(processes, role):
     late = processes.consume(cluster, "numbers", "--count", str(COUNT))
     assert late.wait() == 0
     assert counted(late) == {"n": COUNT}
+
+
+def test_the_latest_records_of_a_producer_that_came_and_went_while_the_consumer_stood_still(
+    restless,
+):
+    restless.environment["DAFKA_PEER_TIMEOUT_S"] = "1"
+    _, cluster = restless.server()
+    produce = dafka("produce", "news", *cluster.at)
+    restless.run(produce, given=b"old\n")
+    consumer = restless.start(
+        dafka("consume", "news", "--from", "latest", "--count", "2", *cluster.at)
+    )
+    nodes = dafka("nodes", "--json", *cluster.at)
+    eventually(lambda: b"consumer" in restless.run(nodes).printed(), "the consumer is there")
+
+    consumer.suspend()
+    restless.run(produce, given=b"new\nnewer\n")
+    consumer.resume()
+
+    assert consumer.wait() == 0, consumer.complained()
+    assert [line.split()[-1] for line in consumer.printed().splitlines()] == [b"new", b"newer"]

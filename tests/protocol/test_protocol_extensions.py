@@ -33,8 +33,11 @@ def _head(trailing: bytes) -> protocol.Message:
             b"\2" + ACKED[1:] + STORE,
         ),
         (
-            protocol.DirectHead(ADDRESS, OTHER, "t", 5, store=OTHER, bytes=3, deleted=6),
-            STORE + b"\5" + ACKED[1:] + b"\6\x08" + (6).to_bytes(8, "big"),
+            protocol.DirectHead(ADDRESS, OTHER, "t", 5, store=OTHER, bytes=3, deleted=6, age_ms=9),
+            STORE
+            + (b"\5" + ACKED[1:])
+            + (b"\6\x08" + (6).to_bytes(8, "big"))
+            + (AGE[:2] + (9).to_bytes(8, "big")),
         ),
         (protocol.Head("t", ADDRESS, "t", 5, acked=3, earliest=3), ACKED + b"\2" + ACKED[1:]),
     ],

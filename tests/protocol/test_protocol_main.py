@@ -63,7 +63,7 @@ def test_every_message_can_be_told(capsys: pytest.CaptureFixture[str]) -> None:
     for message in (
         protocol.DirectRecord("A", "B", "t", 0, b""),
         protocol.Fetch("A", "B", "t", 0, 1, "C" * 32),
-        protocol.DirectHead("A", "B", "t", 0, 1, "C" * 32, 9, 1),
+        protocol.DirectHead("A", "B", "t", 0, 1, "C" * 32, 9, 1, 70),
         protocol.GetHeads("t", "A"),
         protocol.ConsumerHello("A", "B", ("t", "u")),
         protocol.StoreHello("A", "B"),
