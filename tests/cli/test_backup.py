@@ -6,7 +6,6 @@ import json
 import random
 import re
 from contextlib import contextmanager
-from importlib.util import find_spec
 
 import fastavro
 import gevent
@@ -237,10 +236,6 @@ def test_a_record_larger_than_the_buffer(tmp_path, capfd, file, monkeypatch):
     assert stored(tmp_path / "two") == expected(big)
 
 
-@pytest.mark.skipif(
-    find_spec("dafka.core.partition") is None,
-    reason="stores that learn from a producer where its partition begins are not merged yet",
-)
 def test_a_partition_whose_oldest_records_have_expired(tmp_path, capfd, file):
     late = Run("t", A, 1000, contents(8, 50))
     with cluster(tmp_path / "one", late, RUNS[1]) as one:
