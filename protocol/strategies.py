@@ -105,7 +105,7 @@ def messages() -> st.SearchStrategy[Message]:
         st.builds(Fetch, to, who, about, number, _NUMBERS_4, store),
         st.builds(Ack, to, about, number, store),
         st.builds(Head, to, who, about, number, maybe, maybe, maybe),
-        st.builds(DirectHead, to, who, about, number, maybe, store, maybe, maybe),
+        st.builds(DirectHead, to, who, about, number, maybe, store, maybe, maybe, maybe),
         st.builds(GetHeads, to, who),
         st.builds(ConsumerHello, to, who, st.lists(topics(), max_size=5).map(tuple)),
         st.builds(StoreHello, to, who),

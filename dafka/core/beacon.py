@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from dafka.core.actions import Action, Connect, Disconnect, ReachTowers, SendBeacon, Warn
+from dafka.core.role import milliseconds
 from protocol import NodeBeacon, TowerBeacon, Welcome
 
 TOWER_PATIENCE_S = 2.0
@@ -156,7 +157,7 @@ class Beacon:
 
     def _beacon(self, now: float) -> list[Action]:
         self._next_beacon = now + self._interval
-        age_ms = (self._own.age_ms or 0) + int((now - self._started) * 1000)
+        age_ms = (self._own.age_ms or 0) + milliseconds(now - self._started)
         return [SendBeacon(replace(self._own, age_ms=age_ms))]
 
 

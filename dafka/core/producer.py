@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from dafka.config import ProducerConfig
 from dafka.core.actions import Action, Send, SendDirect, SendRun, Subscribe, Warn
 from dafka.core.answerer import Answerer
+from dafka.core.role import milliseconds
 from dafka.core.run import RECORD_COST, Arrival, Origin, Run
 from protocol import Ack, DirectHead, Fetch, GetHeads, Head, Message, subscription
 
@@ -194,7 +195,7 @@ class Producer(Answerer):
         self._last_head = now
         if not self.next:
             return []  # the first record was sent in an earlier life, and not yet in this one
-        age_ms = self.age_ms + int((now - self._started) * 1000)
+        age_ms = self.age_ms + milliseconds(now - self._started)
         told = (self.next - 1, self.acked, age_ms, self._earliest)
         return [Send(Head(self.topic, self.address, self.topic, *told))]
 

@@ -16,6 +16,11 @@ def named_in(prefix: bytes, kind: type[Message]) -> str | None:
     return address.decode("utf-8", "surrogateescape")
 
 
+def milliseconds(seconds: float) -> int:
+    """A pause as it is told on the wire, where none is negative."""
+    return max(0, int(seconds * 1000))
+
+
 class Role:
     """Base of the machines that have peers. Roles override what concerns them."""
 

@@ -13,7 +13,7 @@ from dafka.core.answerer import Answerer
 from dafka.core.answers import Key
 from dafka.core.deletions import Deletions
 from dafka.core.extent import Extent
-from dafka.core.role import named_in
+from dafka.core.role import milliseconds, named_in
 from dafka.core.run import Arrival, Origin, Run
 from protocol import (
     ConsumerHello,
@@ -205,7 +205,7 @@ class StoreReader(Answerer):
             self._store,
             extent.bytes,
             extent.deleted or None,
-            None if born is None else int((now - born) * 1000),
+            None if born is None else milliseconds(now - born),
         )
         return Send(head)
 
