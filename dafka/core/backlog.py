@@ -5,7 +5,7 @@ What consumers and store writers have in common. Decides nothing about deliverin
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from dafka.core import notices
@@ -99,7 +99,9 @@ class Backlog:
         is kept nowhere any more, and where each goes on.
         """
         stores = len(self.sources.ready)
-        names, self._silent = ([key], self._silent) if key else (self._silent, [])
+        names: Iterable[Key] = [key] if key else dict.fromkeys(self._silent)
+        if key is None:
+            self._silent = []
         lacking = [(name, self.behind[name]) for name in names if name in self.behind]
         found = [(name, partition, partition.floor(stores)) for name, partition in lacking]
         return [(name, partition, floor) for name, partition, floor in found if floor is not None]

@@ -32,6 +32,7 @@ from dafka.core.actions import (
     ConnectStore,
     Deliver,
     DisconnectStore,
+    Expire,
     Subscribe,
     Warn,
 )
@@ -67,8 +68,10 @@ def _head(sequence: int, acked: int | None = 0, age_ms: int | None = 60_000) -> 
     return Head(TOPIC, PRODUCER, TOPIC, sequence, acked, None if acked is None else age_ms)
 
 
-def _stored_head(sequence: int, partition: str = PRODUCER, topic: str = TOPIC) -> DirectHead:
-    return DirectHead(CONSUMER, partition, topic, sequence, 0, READER)
+def _stored_head(
+    sequence: int, partition: str = PRODUCER, topic: str = TOPIC, earliest: int = 0
+) -> DirectHead:
+    return DirectHead(CONSUMER, partition, topic, sequence, earliest, READER)
 
 
 def _prove(
@@ -295,6 +298,19 @@ def test_latest_delivers_no_history_when_a_head_is_read_late() -> None:
     consumer.taken(full.run, 60.0)
     assert asked(consumer.receive(_head(1_000_000, age_ms=10_000), 60.0)) == []
     assert consumer.partitions()[KEY] == 1_000_001
+
+
+# What is gone
+
+
+def test_what_is_gone_is_told_once_however_often_it_was_asked_for_in_vain() -> None:
+    consumer = _consumer({PRODUCER: 3})
+    consumer.receive(direct(2**64 - 8, 2**64 - 6), 0.0)
+    consumer.seek_all("earliest", 0.0)
+    consumer.tick(100.0)
+    consumer.receive(_stored_head(25, earliest=10), 100.0)
+    consumer.seek(*KEY, 6, 100.0)
+    assert only(consumer.tick(100.5), Expire) == [Expire(*KEY, 6, 10)]
 
 
 # Seeking
