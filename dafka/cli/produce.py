@@ -136,7 +136,7 @@ def _left(task: Publishing, left: int) -> str:
     "--timeout",
     type=Seconds(),
     metavar="S",
-    help="Give up after S seconds without acknowledgement; default: never.",
+    help="Give up after S seconds in which no store acknowledged anything; default: never.",
 )
 @json_option
 def produce(

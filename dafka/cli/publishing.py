@@ -20,6 +20,7 @@ NOTICE_AFTER_S = 2.0
 """Patience before the user is told what is waited for."""
 
 PROGRESS_S = 0.2
+"""Time between two looks at how far it has come."""
 
 
 class Publishing:
@@ -35,7 +36,7 @@ class Publishing:
         """The offset that the first line gets."""
         self._acknowledged = 0
         self._noticed = False
-        self._introduced = _Deadline(None)
+        self._lonely_until = time.monotonic()
         self._bar: tqdm[Any] | None = None
 
     def begin(self) -> None:
@@ -80,7 +81,7 @@ class Publishing:
                 self._publish_patiently(content)
 
     def _publish_patiently(self, content: bytes) -> None:
-        deadline = _Deadline(self.timeout)
+        deadline = _Deadline(self.timeout, self.producer)
         while True:
             try:
                 self.producer.publish(content, timeout=deadline.slice(self._slice()))
@@ -90,7 +91,7 @@ class Publishing:
                 return
 
     def _wait(self) -> None:
-        deadline = _Deadline(self.timeout)
+        deadline = _Deadline(self.timeout, self.producer)
         while True:
             try:
                 self.producer.flush(deadline.slice(self._slice()))
@@ -100,7 +101,7 @@ class Publishing:
                 return
 
     def _slice(self) -> float | None:
-        if self._bar is not None and not self._bar.disable:
+        if self.timeout is not None or (self._bar is not None and not self._bar.disable):
             return PROGRESS_S
         return None if self._noticed else NOTICE_AFTER_S
 
@@ -113,8 +114,8 @@ class Publishing:
             raise error
         self._update_bar()
         if not self.producer.introduced:
-            self._introduced.restart()
-        patient = min(deadline.elapsed(), self._introduced.elapsed())
+            self._lonely_until = time.monotonic()
+        patient = min(deadline.elapsed(), time.monotonic() - self._lonely_until)
         if not self._noticed and patient >= NOTICE_AFTER_S:
             self._noticed = True
             message = f"{click.get_current_context().command_path}: {self._awaited(error)}"
@@ -143,14 +144,18 @@ class Publishing:
 
 
 class _Deadline:
-    def __init__(self, timeout: float | None) -> None:
-        self._timeout = timeout
-        self.restart()
+    """So many seconds in which no store has acknowledged anything."""
 
-    def restart(self) -> None:
+    def __init__(self, timeout: float | None, producer: dafka.Producer) -> None:
+        self._timeout = timeout
+        self._producer = producer
+        self._acknowledged = producer.acknowledged
         self._began = time.monotonic()
 
     def elapsed(self) -> float:
+        if self._acknowledged != self._producer.acknowledged:
+            self._acknowledged = self._producer.acknowledged
+            self._began = time.monotonic()
         return time.monotonic() - self._began
 
     def passed(self) -> bool:
