@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -85,6 +86,23 @@ example: an ACK, which has one frame
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 1 if something was no message."""
+    try:
+        status = _run(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 130
+    except OSError as error:
+        # Nothing may be left to flush when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return 0  # whoever read our output has enough
+        print(f"cannot write to standard output: {error.strerror}", file=sys.stderr)
+        return 1
+    return status
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     parser = _parser()
     words = parser.parse_args(arguments).frame
     if not words:
@@ -95,6 +113,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     if words != ["-"]:
         return _explain(words)
+    if sys.stdin is None:
+        print("standard input is closed: there is nothing to explain", file=sys.stderr)
+        return 2
     lines = enumerate(sys.stdin, start=1)
     return max(
         (_explain(line.split(), f"line {n}: ") for n, line in lines if line.strip()), default=0

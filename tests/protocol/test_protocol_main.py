@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import runpy
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import redirect_stdout
 
 import pytest
@@ -148,6 +150,42 @@ def test_exit_status_is_what_main_returns(monkeypatch: pytest.MonkeyPatch) -> No
     assert caught.value.code == 1
 
 
+def test_whoever_reads_the_output_may_have_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        assert main([ACK.hex()]) == 0
+
+
+def test_output_that_cannot_be_written_is_said(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open("/dev/full", "w") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        assert main([ACK.hex()]) == 1
+    assert capsys.readouterr().err == "cannot write to standard output: No space left on device\n"
+
+
+def test_nothing_can_be_read_from_a_closed_input_or_printed_to_a_closed_output(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    assert main(["-"]) == 2
+    assert capsys.readouterr().err.startswith("standard input is closed: ")
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main([ACK.hex()]) == 0
+
+
+def test_ctrl_c_is_a_quiet_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> Iterator[str]:
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(sys, "stdin", interrupted())
+    assert main(["-"]) == 130
+
+
 def _run(*arguments: str, stdin: bytes = b"", encoding: str = "utf-8") -> tuple[int, str, str]:
     done = subprocess.run(
         [sys.executable, "-m", "protocol", *arguments],
@@ -173,3 +211,10 @@ def test_any_terminal_and_any_input_will_do() -> None:
     assert status == 1
     assert "'gr\\xf6\\xdfe'" in out
     assert err.startswith("line 2: not a message: ")
+
+
+def test_a_pipe_that_is_closed_early_shows_no_traceback() -> None:
+    command = f"yes 57 | head -n 50000 | '{sys.executable}' -m protocol - | head -n 1"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, check=True)
+    assert done.stdout == b"WELCOME, from tower to a new connection\n"
+    assert done.stderr == b""
