@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from dafka import settings
-from dafka.cli import logs
+from dafka.cli import limits, logs
 from dafka.errors import ConfigError, DafkaError
 from dafka.version import __version__
 
@@ -43,8 +43,9 @@ class Fault(Exception):
 
 @contextmanager
 def sentences(ctx: click.Context) -> Iterator[None]:
-    """Turn expected errors into a `Fault` that begins with the command's name."""
+    """What every command begins with, and how it ends: by a `Fault` that has its name."""
     try:
+        limits.allow_many_files()
         yield
     except ConfigError as error:
         raise Fault(f"{ctx.command_path}: {error}", 2) from error

@@ -151,6 +151,23 @@ def test_a_closed_standard_input_is_said_and_nothing_is_published(shared, server
     assert second.startswith("0 records acknowledged")
 
 
+@pytest.mark.parametrize("limit", [20, 32])
+@pytest.mark.parametrize("command", ["server --port 0", "produce t", "topics", "check ."])
+def test_a_limit_of_open_files_that_is_too_low_is_said(shared, command, limit):
+    line = f"ulimit -n {limit}; exec '{sys.executable}' -m dafka.cli {command}"
+    done = shared.run(["sh", "-c", line], code=1)
+    name = command.split()[0]
+    assert done.complained() == (
+        f"dafka {name}: only {limit} files may be open at once here, and 128 are needed at least: "
+        "raise the limit, for example with 'ulimit -n 1024'\n"
+    )
+
+
+def test_a_soft_limit_of_open_files_is_raised(shared, server):
+    line = f"ulimit -S -n 20; exec '{sys.executable}' -m dafka.cli produce t --tower {server.tower}"
+    shared.run(["sh", "-c", line], given=b"a\n")
+
+
 def test_a_timeout_that_is_no_number(shared, server):
     command = dafka("consume", "t", "--timeout", "nan", *server.at)
     assert shared.run(command, code=2, within=3.0).complained()
