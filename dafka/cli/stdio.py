@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from itertools import takewhile
 
-import click
 import gevent
 from gevent.socket import wait_read
 from gevent.threadpool import ThreadPool
@@ -43,8 +42,7 @@ def open_input(file: str | None) -> int:
     """Return a descriptor to read from: of a file, or of stdin for None and "-"."""
     if file is None or file == "-":
         if sys.stdin is None:
-            path = click.get_current_context().command_path
-            click.echo(f"{path}: standard input is closed: there is nothing to publish", err=True)
+            raise Fault("standard input is closed: give a FILE, or input to read", 2)
         return STDIN
     try:
         if stat.S_ISDIR(os.stat(file).st_mode):

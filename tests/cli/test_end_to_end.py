@@ -181,7 +181,7 @@ class TestProduceAndConsume:
     @pytest.mark.parametrize(
         ("redirection", "code", "message"),
         [
-            ("produce x <&-", 0, "dafka produce: standard input is closed: there is nothing"),
+            ("produce x <&-", 2, "dafka produce: standard input is closed: give a FILE"),
             ("consume x >&-", 1, "dafka consume: standard output is closed: there is no place"),
         ],
     )

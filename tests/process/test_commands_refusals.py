@@ -143,12 +143,13 @@ def test_a_nul_in_a_topic_which_no_shell_can_type(shared, command):
     assert re.fullmatch(rf"dafka {command}: topic 'a\\x00b' contains .*\n", done.complained())
 
 
-def test_a_closed_standard_input_is_said_and_nothing_is_published(shared, server):
-    command = f"'{sys.executable}' -m dafka.cli produce t --tower {server.tower} <&-"
-    done = shared.run(["sh", "-c", command])
-    first, second = done.complained().splitlines()
-    assert first == "dafka produce: standard input is closed: there is nothing to publish"
-    assert second.startswith("0 records acknowledged")
+def test_a_closed_standard_input_is_a_wrong_use(shared, server):
+    command = f"'{sys.executable}' -m dafka.cli produce t --json --tower {server.tower} <&-"
+    done = shared.run(["sh", "-c", command], code=2)
+    assert done.printed() == b""
+    assert done.complained() == (
+        "dafka produce: standard input is closed: give a FILE, or input to read\n"
+    )
 
 
 @pytest.mark.parametrize("limit", [20, 32])
