@@ -171,7 +171,7 @@ def consume(
     that of the partition of a foreign producer). --json is short for it.
     The other formats print contents as they are, byte by byte.
 
-    Runs until Ctrl-C or SIGTERM, or until its output is closed (exit code 0).
+    Runs until Ctrl-C, SIGTERM or SIGHUP, or until its output is closed (exit code 0).
 
     \b
     Example:

@@ -1,8 +1,8 @@
 """The entry points: which commands exist, and how any of them ends.
 
-Exit codes: 0 done, or a node ended by Ctrl-C or SIGTERM; 1 it could not be done; 2 wrong usage or
-settings; 130 interrupted before anything had started. A fault of the user's is one sentence on
-stderr, a fault of ours a traceback.
+Exit codes: 0 done, or a node ended by Ctrl-C, SIGTERM or SIGHUP; 1 it could not be done; 2 wrong
+usage or settings; 130 interrupted before anything had started. A fault of the user's is one
+sentence on stderr, a fault of ours a traceback.
 
 Nothing is monkey-patched here: all blocking work is done by gevent and `zmq.green` explicitly.
 """

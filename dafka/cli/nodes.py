@@ -34,17 +34,25 @@ class Node(Protocol):
 
 
 class Stopped(BaseException):
-    """Ctrl-C or SIGTERM."""
+    """Ctrl-C, SIGTERM or SIGHUP."""
+
+
+def _numbers() -> list[signal.Signals]:
+    """The signals that end a node. nohup has a process ignore SIGHUP, which then goes on."""
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    return numbers
 
 
 class Interrupts:
-    """While entered, SIGINT and SIGTERM raise `Stopped` in the greenlet that entered, once."""
+    """While entered, signals that end a node raise `Stopped` in the greenlet that entered, once."""
 
     def __enter__(self) -> Interrupts:
         self._greenlet = gevent.getcurrent()
         self._armed = True
         self._first: float | None = None
-        numbers = (signal.SIGINT, signal.SIGTERM)
+        numbers = _numbers()
         self._previous = {number: signal.getsignal(number) for number in numbers}
         self._watchers = [gevent.signal_handler(number, self._signalled) for number in numbers]
         return self

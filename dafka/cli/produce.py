@@ -160,8 +160,9 @@ def produce(
     Empty lines are records. A line that is typed is published at once.
 
     At the end of the input the command waits until stores have acknowledged every record, and
-    reports to stderr. Exit code 0: all are acknowledged; 1: some are not, by Ctrl-C, SIGTERM or
-    --timeout, and stderr says how many; 2: a line is too long, and only those before it count.
+    reports to stderr. Exit code 0: all are acknowledged; 1: some are not, by Ctrl-C, SIGTERM,
+    SIGHUP or --timeout, and stderr says how many; 2: a line is too long, and only those before it
+    count.
 
     With --outbox, records are on disk before they are sent. Whatever ends the command, even kill
     -9 or power loss, the next one with the same DIR continues the same partition and sends what is

@@ -39,8 +39,8 @@ def server(
 ) -> None:
     """Run a tower and a store in one process: all a newcomer starts.
 
-    Prints one line once it is ready, then what to type next, and runs until Ctrl-C or SIGTERM (exit
-    code 0).
+    Prints one line once it is ready, then what to type next, and runs until Ctrl-C,
+    SIGTERM or SIGHUP (exit code 0).
 
     \b
     Example:

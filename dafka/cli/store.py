@@ -42,7 +42,7 @@ def store(
 ) -> None:
     """Run a store, which keeps the records of all topics on disk.
 
-    Prints one line once it is ready, and runs until Ctrl-C or SIGTERM (exit code 0).
+    Prints one line once it is ready, and runs until Ctrl-C, SIGTERM or SIGHUP (exit code 0).
 
     \b
     Example:

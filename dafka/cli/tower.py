@@ -65,7 +65,7 @@ def tower(
 ) -> None:
     """Run a tower, which introduces nodes to each other and carries no records.
 
-    Prints one line once it is ready, and runs until Ctrl-C or SIGTERM (exit code 0).
+    Prints one line once it is ready, and runs until Ctrl-C, SIGTERM or SIGHUP (exit code 0).
 
     \b
     Example:

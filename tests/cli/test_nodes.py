@@ -278,6 +278,33 @@ class TestInterrupts:
             nodes.run(node, body=lambda _: (_ for _ in ()).throw(Fault("x")))
         assert node.calls == ["start", "stop"]
 
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    def test_each_of_these_signals_ends_a_node(self, monkeypatch, signal_after, number):
+        before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        node = FakeNode()
+        signal_after(0.1, number)
+        try:
+            nodes.run(node, body=lambda _: (gevent.sleep(5), node.calls.append("slept")))
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+        finally:
+            signal.signal(signal.SIGHUP, before)
+        assert node.calls == ["start", "stop"]
+
+    def test_what_nohup_has_a_process_ignore_stays_ignored(self, signal_after):
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        node = FakeNode()
+
+        def body(_interrupts):
+            os.kill(os.getpid(), signal.SIGHUP)
+            gevent.sleep(0.1)
+            node.calls.append("body")
+
+        try:
+            nodes.run(node, body)
+        finally:
+            signal.signal(signal.SIGHUP, before)
+        assert node.calls == ["start", "body", "stop"]
+
     def test_a_signal_during_the_start_ends_it(self, signal_after):
         node = FakeNode()
         node.start = lambda: gevent.sleep(5)

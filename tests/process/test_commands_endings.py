@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import time
+from functools import partial
 from pathlib import Path
 from subprocess import PIPE
 
@@ -59,6 +60,26 @@ def test_so_do_the_programs_of_the_c_implementation(processes):
         eventually(lambda process=process: STARTED in process.complained(), "it runs")
     for process in (*clients, store, tower):
         assert process.end(signal.SIGINT) == 0
+
+
+def test_hanging_up_ends_a_producer_with_a_report_unless_it_runs_under_nohup(processes):
+    _, cluster = processes.server()
+    command = dafka("produce", "t", "--json", *cluster.at)
+    hung, kept = (
+        processes.start(command, stdin=PIPE, preexec_fn=partial(signal.signal, signal.SIGHUP, how))
+        for how in (signal.SIG_DFL, signal.SIG_IGN)
+    )
+    consumer = processes.consume(cluster, "t")
+    for process in (hung, kept):
+        process.tell(b"a\n")
+    eventually(lambda: consumer.printed().count(b"\n") == 2, "both have begun")
+    kept.send(signal.SIGHUP)
+    assert hung.end(signal.SIGHUP) == 0
+    assert json.loads(hung.printed())["acknowledged"] == 1
+    kept.tell(b"b\n")
+    kept.stdin.close()
+    assert kept.wait() == 0
+    assert json.loads(kept.printed())["acknowledged"] == 2
 
 
 @both
