@@ -11,6 +11,7 @@ import click
 import dafka
 from dafka.cli import nodes
 from dafka.cli.options import Command, Fault, Seconds, common, configure, json_option, towers
+from dafka.cli.publishing import records
 from dafka.cli.stdio import Output
 from dafka.config import ConsumerConfig
 from dafka.core.run import Run
@@ -86,8 +87,18 @@ class Printing:
             if self._buffer and (run is None or self._buffered >= BATCH_BYTES or self._left == 0):
                 output.write(b"".join(self._buffer))
                 self._buffer, self._buffered = [], 0
-        if self._left:
-            raise Fault(f"{self._left} records are missing after {self._timeout:g} s of silence")
+        if self._left != 0:
+            self._check_silence(self._left, self._consumer.behind())
+
+    def _check_silence(self, left: int | None, behind: int) -> None:
+        """Silence is as good an end as any, unless something is known to be lacking."""
+        lacking = left or behind
+        if lacking:
+            verb = "is" if lacking == 1 else "are"
+            known = "" if left else f" that {verb} known to exist"
+            raise Fault(
+                f"{records(lacking)}{known} {verb} missing after {self._timeout:g} s of silence"
+            )
 
     def _next_run(self, timeout: float | None) -> Run | None:
         return next(self._consumer.runs(timeout=timeout), None)
@@ -149,7 +160,8 @@ def print_records(
     "--timeout",
     type=Seconds(),
     metavar="S",
-    help="End after S seconds without a record; exit code 1 if --count was not reached.",
+    help="End after S seconds without a record; exit code 1 if --count was not reached, or if "
+    "records that are known to exist have not come.",
 )
 def consume(
     config: str | None,

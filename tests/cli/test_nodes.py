@@ -13,10 +13,12 @@ import pytest
 
 import dafka
 from dafka.cli import c_names, nodes, produce, publishing
+from dafka.cli.consume import FORMATS, Printing
 from dafka.cli.main import dafka as command_line
 from dafka.cli.main import run
 from dafka.cli.options import Fault
 from dafka.core import beacon
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.io
 
@@ -80,7 +82,7 @@ class TestProduceAndConsume:
         report = json.loads(out)
         assert (code, err, report["records"]) == (0, "", 1)
         code, out, _ = result(
-            capfdbinary, "consume", "t", "--from", "earliest", "--timeout", "0.5", "--json"
+            capfdbinary, "consume", "t", "--from", "earliest", "--count", "1", "--json"
         )
         assert json.loads(out) == {
             "topic": "t",
@@ -94,7 +96,7 @@ class TestProduceAndConsume:
             lines = b"".join(b"%s%d\n" % (name, number) for number in range(5000))
             result(capfdbinary, "produce", "t", write(lines))
         code, out, _ = result(
-            capfdbinary, "consume", "t", "--from", "4998", "--timeout", "1", "--format", "raw"
+            capfdbinary, "consume", "t", "--from", "4998", "--count", "4", "--format", "raw"
         )
         assert code == 0
         assert sorted(out.split()) == [b"a4998", b"a4999", b"b4998", b"b4999"]
@@ -103,6 +105,39 @@ class TestProduceAndConsume:
         code, out, err = result(capfdbinary, "consume", "t", "--count", "2", "--timeout", "0.2")
         assert (code, out) == (1, b"")
         assert err == "dafka consume: 2 records are missing after 0.2 s of silence\n"
+
+    def test_one_record_is_missing_in_the_singular(self, cluster, capfdbinary):
+        code, _, err = result(capfdbinary, "consume", "t", "--count", "1", "--timeout", "0.2")
+        assert (code, err) == (
+            1,
+            "dafka consume: 1 record is missing after 0.2 s of silence\n",
+        )
+
+    @pytest.mark.parametrize(("start", "known"), [("earliest", 6), (4, 2)])
+    def test_silence_is_a_failure_if_records_are_known_that_did_not_come(
+        self, cluster, start, known
+    ):
+        # It says that it has published the first five before, but no store has them.
+        producer = dafka.Producer("t", tower=cluster.tower, partition="A" * 32, first=5)
+        consumer = dafka.Consumer("t", tower=cluster.tower, start=start)
+        with producer, consumer, nodes.Interrupts() as interrupts:
+            producer.publish(b"five")
+            until(lambda: consumer.behind() == known, what="the consumer knows")
+            message = f"{known} records that are known to exist are missing after 0.1 s of silence"
+            with pytest.raises(Fault, match=f"^{message}$"):
+                Printing(consumer, FORMATS["raw"], timeout=0.1).run(interrupts)
+            producer.stop(timeout=0)
+
+    def test_silence_is_success_if_everything_that_is_known_has_come(self, cluster, capfdbinary):
+        producer = dafka.Producer("t", tower=cluster.tower)
+        consumer = dafka.Consumer("t", tower=cluster.tower, start="earliest")
+        with producer, consumer, nodes.Interrupts() as interrupts:
+            for content in (b"a", b"b"):
+                producer.publish(content)
+            until(lambda: consumer.position(producer.partition) is not None, what="a record")
+            until(lambda: consumer.stats().records == 2, what="all records")
+            Printing(consumer, FORMATS["raw"], timeout=0.1).run(interrupts)
+        assert capfdbinary.readouterr().out == b"a\nb\n"
 
     def test_a_signal_ends_a_consumer_as_success(self, cluster, capfdbinary, signal_after):
         signal_after(0.3, signal.SIGINT)
