@@ -30,7 +30,7 @@ from dafka.settings_file import SECTIONS, File, Given, bindable, connectable, re
 
 logger = logging.getLogger("dafka.settings")
 
-__all__ = ["File", "load", "read", "verbose"]
+__all__ = ["File", "FILE_ONLY", "Kind", "load", "read", "variable", "verbose"]
 
 Config = TypeVar("Config", TowerConfig, StoreConfig, ProducerConfig, ConsumerConfig)
 Kind = type[TowerConfig] | type[NodeConfig]
@@ -70,10 +70,19 @@ def load(
 
 def verbose(kind: Kind, file: File | None, environ: Mapping[str, str] = os.environ) -> bool:
     """Whether the environment (DAFKA_VERBOSE) or the file asks this kind of node for details."""
-    text = environ.get("DAFKA_VERBOSE", "")
+    text = environ.get(variable("verbose"), "")
     if text:
         return text.lower() not in ("0", "false", "no")
     return file is not None and file.verbose(_section(kind))
+
+
+FILE_ONLY = ("retention",)
+"""Settings that no text can say: a file has tables for them."""
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return f"DAFKA_{name.upper()}"
 
 
 def _section(kind: Kind) -> str:
@@ -82,13 +91,14 @@ def _section(kind: Kind) -> str:
 
 def _environment(kind: Kind, environ: Mapping[str, str]) -> Iterator[Given]:
     for name in dict.fromkeys([*(one.name for one in fields(kind)), "sub", "pub"]):
-        variable = f"DAFKA_{name.upper()}"
-        value = environ.get(variable)
+        value = environ.get(variable(name))
         if value:
             # DAFKA_SUB and DAFKA_PUB may be set once for a tower and the nodes beside it.
             adapt = name in ("sub", "pub") and kind is not TowerConfig
             yield Given(
-                name, connectable(value) if adapt else value, f"environment variable {variable}"
+                name,
+                connectable(value) if adapt else value,
+                f"environment variable {variable(name)}",
             )
 
 

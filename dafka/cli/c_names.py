@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from dafka.cli.consume import print_records
-from dafka.cli.options import Command, common, configure, tower_endpoints
+from dafka.cli.options import Command, common, configure, data_option, tower_endpoints
 from dafka.cli.produce import publish_lines
 from dafka.cli.store import run_store
 from dafka.cli.tower import run_tower
@@ -15,7 +15,7 @@ C_DATA = "storedb"
 """Where the C store keeps its records, below the working directory, unless told otherwise."""
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, kinds=[TowerConfig])
 @common
 @tower_endpoints("bind")
 def towerd(config: str | None, verbose: bool, sub: str | None, pub: str | None) -> None:
@@ -28,12 +28,10 @@ def towerd(config: str | None, verbose: bool, sub: str | None, pub: str | None) 
     run_tower(configure(TowerConfig, config, verbose, {"sub": sub, "pub": pub}), as_json=False)
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, kinds=[StoreConfig])
 @common
 @tower_endpoints("connect to")
-@click.option(
-    "--data", metavar="DIR", help=f"Directory of the records; default: store/db, or {C_DATA}."
-)
+@data_option(f"Directory of the records; default: store/db, or {C_DATA}.")
 def stored(
     config: str | None, verbose: bool, sub: str | None, pub: str | None, data: str | None
 ) -> None:
@@ -49,7 +47,7 @@ def stored(
     run_store(settings, as_json=False)
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, kinds=[ProducerConfig])
 @common
 @tower_endpoints("connect to")
 @click.argument("topic")
@@ -67,7 +65,7 @@ def console_producer(
     publish_lines(topic, None, configure(ProducerConfig, config, verbose, {"sub": sub, "pub": pub}))
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, kinds=[ConsumerConfig])
 @common
 @tower_endpoints("connect to")
 @click.option("--from-beginning", is_flag=True, help="Begin at the earliest records.")

@@ -10,7 +10,16 @@ import click
 
 import dafka
 from dafka.cli import nodes
-from dafka.cli.options import Command, Fault, Seconds, common, configure, json_option, towers
+from dafka.cli.options import (
+    Command,
+    Fault,
+    Seconds,
+    Setting,
+    common,
+    configure,
+    json_option,
+    towers,
+)
 from dafka.cli.publishing import records
 from dafka.cli.stdio import Output
 from dafka.config import ConsumerConfig
@@ -135,13 +144,15 @@ def print_records(
     nodes.run(consumer, printing.run)
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, kinds=[ConsumerConfig])
 @common
 @towers
 @click.argument("topic")
 @click.option(
     "--from",
     "start",
+    cls=Setting,
+    setting="start",
     callback=_start,
     metavar="[earliest|latest|OFFSET]",
     help="Where to begin: an offset counts for every partition; default: latest.",

@@ -14,7 +14,16 @@ import click
 
 import dafka
 from dafka.cli import logs, nodes
-from dafka.cli.options import Command, Fault, Seconds, common, configure, json_option, towers
+from dafka.cli.options import (
+    Command,
+    Fault,
+    Seconds,
+    acks_option,
+    common,
+    configure,
+    json_option,
+    towers,
+)
 from dafka.cli.progress import progress
 from dafka.cli.publishing import records
 from dafka.cli.snapshot import Held, held, look
@@ -191,12 +200,7 @@ def import_records(
 @common
 @towers
 @click.argument("file", type=click.Path())
-@click.option(
-    "--acks",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Stores that must acknowledge each record.",
-)
+@acks_option
 @click.option(
     "--timeout",
     type=Seconds(),

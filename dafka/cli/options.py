@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from typing import Any, TypeVar
 
 import click
 
 from dafka import settings
 from dafka.cli import limits, logs
+from dafka.config import TowerConfig
 from dafka.errors import ConfigError, DafkaError
 from dafka.version import __version__
 
@@ -55,10 +57,26 @@ def sentences(ctx: click.Context) -> Iterator[None]:
         raise Fault(f"{ctx.command_path}: {error}", error.code) from error
 
 
-class Command(click.Command):
-    """A command whose expected errors become a `Fault` that begins with the command's name."""
+class Setting(click.Option):
+    """An option for a setting that may also stand in the environment, as its help says.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    `dafka.settings` reads the variable: it knows where it stands between options and files.
+    """
+
+    def __init__(self, *args: Any, setting: str, **kwargs: Any) -> None:
+        kwargs["help"] += f"  [env var: {settings.variable(setting)}]"
+        super().__init__(*args, **kwargs)
+        self.setting = setting
+
+
+class Command(click.Command):
+    """A command whose expected errors become a `Fault` that begins with the command's name.
+
+    Its help ends with the settings of these `kinds` of nodes that have no option.
+    """
+
+    def __init__(self, *args: Any, kinds: Sequence[settings.Kind] = (), **kwargs: Any) -> None:
+        self.kinds = kinds
         kwargs.setdefault("context_settings", {}).setdefault("help_option_names", ["-h", "--help"])
         kwargs["context_settings"].setdefault("max_content_width", 100)
         super().__init__(*args, **kwargs)
@@ -67,6 +85,23 @@ class Command(click.Command):
         """Run the command."""
         with sentences(ctx):
             return super().invoke(ctx)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Name the settings without an option."""
+        super().format_epilog(ctx, formatter)
+        known = {option.setting for option in self.params if isinstance(option, Setting)}
+        if TowerConfig in self.kinds:
+            known.add("tower")  # it is one
+        names = dict.fromkeys(one.name for kind in self.kinds for one in fields(kind))
+        rest = [
+            settings.variable(name) for name in names if name not in {*known, *settings.FILE_ONLY}
+        ]
+        if rest:
+            formatter.write_paragraph()
+            formatter.write_text(
+                "Settings without an option, in the environment or (in lower case, without DAFKA_) "
+                f"in CONFIG: {', '.join(rest)}. docs/configuration.md explains them."
+            )
 
 
 def version_option(function: Function) -> Function:
@@ -91,13 +126,17 @@ def common(function: Function) -> Function:
     """Add what every command has: `-c`, `--verbose`, `--version`."""
     function = version_option(function)
     function = click.option(
-        "--verbose", is_flag=True, help="Report to stderr what happens, in detail."
+        "--verbose",
+        cls=Setting,
+        setting="verbose",
+        is_flag=True,
+        help="Report to stderr what happens, in detail.",
     )(function)
     return click.option(
         "-c",
         "--config",
         metavar="CONFIG",
-        help="Configuration file: TOML, or the ZPL of the C nodes.",
+        help="Configuration file: TOML, or the ZPL of the C nodes; see docs/configuration.md.",
     )(function)
 
 
@@ -106,10 +145,18 @@ def tower_endpoints(verb: str) -> Callable[[Function], Function]:
 
     def decorate(function: Function) -> Function:
         function = click.option(
-            "--pub", metavar="ENDPOINT", help=f"Tower's pub endpoint to {verb} (port 5557)."
+            "--pub",
+            cls=Setting,
+            setting="pub",
+            metavar="ENDPOINT",
+            help=f"Tower's pub endpoint to {verb} (port 5557).",
         )(function)
         return click.option(
-            "--sub", metavar="ENDPOINT", help=f"Tower's sub endpoint to {verb} (port 5556)."
+            "--sub",
+            cls=Setting,
+            setting="sub",
+            metavar="ENDPOINT",
+            help=f"Tower's sub endpoint to {verb} (port 5556).",
         )(function)
 
     return decorate
@@ -120,9 +167,28 @@ def towers(function: Function) -> Function:
     function = tower_endpoints("connect to")(function)
     return click.option(
         "--tower",
+        cls=Setting,
+        setting="tower",
         multiple=True,
         metavar="ADDRESS",
         help="Tower: HOST, HOST:PORT, or both endpoints with a comma; may be repeated.",
+    )(function)
+
+
+def data_option(text: str) -> Callable[[Function], Function]:
+    """Add `--data`; `text` is its help."""
+    return click.option("--data", cls=Setting, setting="data", metavar="DIR", help=text)
+
+
+def acks_option(function: Function) -> Function:
+    """Add `--acks`."""
+    return click.option(
+        "--acks",
+        cls=Setting,
+        setting="min_store_acks",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Stores that must acknowledge each record; default: 1.",
     )(function)
 
 

@@ -10,7 +10,17 @@ import click
 
 import dafka
 from dafka.cli import logs, nodes
-from dafka.cli.options import Command, Fault, Seconds, common, configure, json_option, towers
+from dafka.cli.options import (
+    Command,
+    Fault,
+    Seconds,
+    Setting,
+    acks_option,
+    common,
+    configure,
+    json_option,
+    towers,
+)
 from dafka.cli.publishing import Publishing, records, skip, stores
 from dafka.cli.stdio import STDIN, open_input, read_lines
 from dafka.config import ProducerConfig
@@ -112,19 +122,16 @@ def _left(task: Publishing, left: int) -> str:
     )
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, kinds=[ProducerConfig])
 @common
 @towers
 @click.argument("topic")
 @click.argument("file", required=False)
-@click.option(
-    "--acks",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Stores that must acknowledge each record.",
-)
+@acks_option
 @click.option(
     "--outbox",
+    cls=Setting,
+    setting="outbox",
     metavar="DIR",
     help="Keep records in DIR until they are acknowledged, and continue its partition.",
 )

@@ -8,7 +8,7 @@ import click
 
 import dafka
 from dafka.cli import nodes
-from dafka.cli.options import Command, common, configure, json_option, tower_endpoints
+from dafka.cli.options import Command, common, configure, data_option, json_option, tower_endpoints
 from dafka.cli.tower import bound, port_option
 from dafka.config import LOCALHOST, StoreConfig, TowerConfig
 
@@ -22,11 +22,11 @@ def _hint(address: str) -> str:
     )
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, kinds=[TowerConfig, StoreConfig])
 @common
 @tower_endpoints("bind")
 @port_option
-@click.option("--data", metavar="DIR", help="Directory of the records; made if missing.")
+@data_option("Directory of the records; made if missing; default: dafka-data.")
 @json_option
 def server(
     config: str | None,

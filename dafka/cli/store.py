@@ -8,7 +8,7 @@ import click
 
 import dafka
 from dafka.cli import nodes
-from dafka.cli.options import Command, common, configure, json_option, towers
+from dafka.cli.options import Command, common, configure, data_option, json_option, towers
 from dafka.config import StoreConfig
 
 
@@ -26,10 +26,10 @@ def run_store(config: StoreConfig, as_json: bool) -> None:
     nodes.run(store, serve)
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, kinds=[StoreConfig])
 @common
 @towers
-@click.option("--data", metavar="DIR", help="Directory of the records; made if missing.")
+@data_option("Directory of the records; made if missing; default: dafka-data.")
 @json_option
 def store(
     config: str | None,

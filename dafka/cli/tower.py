@@ -50,7 +50,7 @@ def run_tower(config: TowerConfig, as_json: bool) -> None:
     nodes.run(tower, serve)
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, kinds=[TowerConfig])
 @common
 @tower_endpoints("bind")
 @port_option
