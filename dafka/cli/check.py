@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 from contextlib import ExitStack
@@ -14,6 +13,7 @@ import click
 
 from dafka.cli.options import Command, Fault, json_option, version_option
 from dafka.cli.progress import progress
+from dafka.cli.texts import document, visible
 from dafka.config import MIB
 from dafka.errors import StoreError
 from dafka.io.log import Damage, Damaged, Extent, Log
@@ -141,14 +141,14 @@ def _print_damage(report: Report) -> None:
         place = f"topic {damage.topic!r}, partition {damage.partition}, " if damage.topic else ""
         if damage.last >= damage.first:
             place += f"offsets {damage.first} to {damage.last}: "
-        click.echo(f"{report.directory}: {place}{damage.reason}")
+        click.echo(visible(f"{report.directory}: {place}{damage.reason}"))
     amount = f"{len(report.extents):,} partitions, {report.records:,} records"
     found = f"{len(report.damage):,} faults" if report.damage else "no damage"
     click.echo(f"{report.directory}: {amount}: {found}")
 
 
 def _print_comparison(comparison: Comparison, directories: tuple[str, ...]) -> None:
-    name = f"topic {comparison.topic!r}, partition {comparison.partition}"
+    name = visible(f"topic {comparison.topic!r}, partition {comparison.partition}")
     if comparison.identical:
         earliest, end, digest = comparison.stored[0] or (0, 0, "")
         click.echo(f"{name}: identical, offsets {earliest} to {end - 1}, {digest[:16]}")
@@ -181,7 +181,7 @@ def _as_json(reports: list[Report], comparisons: list[Comparison]) -> str:
         }
         for comparison in comparisons
     ]
-    return json.dumps({"directories": checked, "partitions": compared})
+    return document({"directories": checked, "partitions": compared})
 
 
 @click.command(cls=Command)

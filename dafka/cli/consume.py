@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable
 
@@ -22,6 +21,7 @@ from dafka.cli.options import (
 )
 from dafka.cli.publishing import records
 from dafka.cli.stdio import Output
+from dafka.cli.texts import member
 from dafka.config import ConsumerConfig
 from dafka.core.run import Run
 
@@ -42,21 +42,12 @@ def as_raw(run: Run) -> bytes:
 
 def as_json_lines(run: Run) -> bytes:
     """An object per line; what is no UTF-8 text, such as a content, as content_base64."""
-    topic = _member("topic", run.topic.encode(errors="surrogateescape"))
-    partition = _member("partition", run.partition.encode(errors="surrogateescape"))
+    key = member("topic", run.topic) | member("partition", run.partition)
     lines = [
-        json.dumps({**topic, **partition, "offset": offset, **_member("content", content)})
+        json.dumps({**key, "offset": offset, **member("content", content)})
         for offset, content in enumerate(run.contents, run.first)
     ]
     return ("\n".join(lines) + "\n").encode()
-
-
-def _member(name: str, value: bytes) -> dict[str, str]:
-    """A member of a JSON object: half of a surrogate pair, which Python would write, is none."""
-    try:
-        return {name: value.decode()}
-    except UnicodeDecodeError:
-        return {f"{name}_base64": base64.b64encode(value).decode()}
 
 
 FORMATS: dict[str, Callable[[Run], bytes]] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Any
 
@@ -11,6 +10,7 @@ import click
 from dafka.cli.inspecting import check_known, gathered, options, settings
 from dafka.cli.options import Command
 from dafka.cli.tables import UNKNOWN, count, number, size, table, text
+from dafka.cli.texts import document
 from dafka.core.inventory import Copy, Inventory, PartitionState
 from dafka.names import check_topic
 
@@ -39,7 +39,7 @@ def describe(topic: str, as_json: bool, timeout: float, **given: Any) -> None:
     inventory = gathered(topic, settings(given), timeout)
     check_known(topic, inventory)
     if as_json:
-        click.echo(json.dumps(_as_json(topic, inventory)))
+        click.echo(document(_as_json(topic, inventory)))
         return
     (state,) = inventory.topics()
     click.echo(

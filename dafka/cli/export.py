@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,6 +16,7 @@ from dafka.cli.options import Command, Fault, Seconds, common, configure, json_o
 from dafka.cli.progress import progress
 from dafka.cli.publishing import records
 from dafka.cli.snapshot import Snapshot, look, snapshot
+from dafka.cli.texts import document
 from dafka.config import ConsumerConfig
 from dafka.core.run import Run
 from dafka.io.archive import ArchiveWriter, Part
@@ -180,7 +180,7 @@ def report(writer: ArchiveWriter, seconds: float, as_json: bool) -> None:
             "records": contents.total,
             "seconds": round(seconds, 6),
         }
-        click.echo(json.dumps(numbers))
+        click.echo(document(numbers))
         return
     click.echo(
         f"{records(contents.total)} of {len(contents.parts)} partitions in {topics} topics are in "

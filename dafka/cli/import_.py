@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
@@ -27,6 +26,7 @@ from dafka.cli.options import (
 from dafka.cli.progress import progress
 from dafka.cli.publishing import records
 from dafka.cli.snapshot import Held, held, look
+from dafka.cli.texts import document
 from dafka.config import MIB, ProducerConfig
 from dafka.core.run import RECORD_COST, Run
 from dafka.errors import PublishTimeout
@@ -246,7 +246,7 @@ def import_(
             "present": importing.skipped,
             "seconds": round(seconds, 6),
         }
-        click.echo(json.dumps(numbers))
+        click.echo(document(numbers))
         return
     present = f", {importing.skipped} of them before" if importing.skipped else ""
     click.echo(f"{records(total)} of {file} are in the stores{present} ({seconds:.1f} s)", err=True)

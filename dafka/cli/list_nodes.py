@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Any
 
@@ -12,6 +11,7 @@ from dafka.cli import nodes
 from dafka.cli.inspecting import inspected, options, settings
 from dafka.cli.options import Command
 from dafka.cli.tables import table, text
+from dafka.cli.texts import document
 from dafka.io.inspector import NodeState
 
 
@@ -33,7 +33,7 @@ def list_nodes(as_json: bool, timeout: float, **given: Any) -> None:
     found = inspected(None, config, timeout, lambda inspector: inspector.nodes())
     if as_json:
         towers = [asdict(tower) for tower in config.towers]
-        click.echo(json.dumps({"towers": towers, "nodes": [asdict(node) for node in found]}))
+        click.echo(document({"towers": towers, "nodes": [asdict(node) for node in found]}))
         return
     for tower in config.towers:
         click.echo(f"tower {nodes.notation(tower)}")

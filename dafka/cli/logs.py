@@ -6,8 +6,15 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from dafka.cli.texts import visible
+
 NAME = "dafka.cli"
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+class _Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
 
 
 def start(verbose: bool) -> None:
@@ -15,7 +22,7 @@ def start(verbose: bool) -> None:
     logger = logging.getLogger("dafka")
     handler = logging.StreamHandler()
     handler.set_name(NAME)
-    handler.setFormatter(logging.Formatter(FORMAT))
+    handler.setFormatter(_Formatter(FORMAT))
     logger.handlers = [other for other in logger.handlers if other.get_name() != NAME]
     logger.addHandler(handler)
     logger.propagate = False

@@ -19,6 +19,7 @@ import click
 
 from dafka.cli.options import Fault, version_option
 from dafka.cli.stdio import reserve_standard_descriptors
+from dafka.cli.texts import print_anything, visible
 
 COMMANDS = {
     "server": ("dafka.cli.server", "server", "Run a tower and a store: all a newcomer starts."),
@@ -89,6 +90,7 @@ def main(
 ) -> NoReturn:
     """Run a command and leave the process with its exit code."""
     reserve_standard_descriptors()
+    print_anything(sys.stdout, sys.stderr)
     sys.exit(run(command, name, sys.argv[1:] if arguments is None else arguments))
 
 
@@ -118,4 +120,4 @@ def run(command: click.Command, name: str, arguments: Sequence[str]) -> int:
 
 
 def _say(text: str) -> None:
-    click.echo(" ".join(text.split()), err=True)
+    click.echo(visible(" ".join(text.split())), err=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 
@@ -23,6 +22,7 @@ from dafka.cli.options import (
 )
 from dafka.cli.publishing import Publishing, records, skip, stores
 from dafka.cli.stdio import STDIN, open_input, read_lines
+from dafka.cli.texts import document
 from dafka.config import ProducerConfig
 from dafka.core.run import RECORD_COST
 from dafka.errors import ConfigError, PublishTimeout
@@ -94,7 +94,7 @@ def _report(
         }
         if task.producer.config.outbox:
             numbers |= {"first": task.first, "skipped": skipped, "unacknowledged": left}
-        click.echo(json.dumps(numbers))
+        click.echo(document(numbers))
     elif report == "text" and not left:
         before = f" after {skipped} that were published before" if skipped else ""
         click.echo(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 import dafka
 from dafka.cli import nodes
 from dafka.cli.options import Command, common, configure, data_option, json_option, tower_endpoints
+from dafka.cli.texts import document
 from dafka.cli.tower import bound, port_option
 from dafka.config import LOCALHOST, StoreConfig, TowerConfig
 
@@ -55,7 +54,7 @@ def server(
         address = nodes.notation(endpoints)
         if as_json:
             ready = {"tower": {"sub": endpoints.sub, "pub": endpoints.pub}}
-            click.echo(json.dumps(ready | {"store": {"data": store_config.data}}))
+            click.echo(document(ready | {"store": {"data": store_config.data}}))
         else:
             click.echo(f"tower {address}  store {store_config.data}: ready")
             click.echo(_hint(address))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 import dafka
 from dafka.cli import nodes
 from dafka.cli.options import Command, common, configure, data_option, json_option, towers
+from dafka.cli.texts import document
 from dafka.config import StoreConfig
 
 
@@ -18,7 +17,7 @@ def run_store(config: StoreConfig, as_json: bool) -> None:
 
     def serve(_interrupts: nodes.Interrupts) -> None:
         if as_json:
-            click.echo(json.dumps({"store": {"data": config.data, "endpoint": store.endpoint}}))
+            click.echo(document({"store": {"data": config.data, "endpoint": store.endpoint}}))
         else:
             click.echo(f"store {config.data}: ready")
         store.wait()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dafka.cli.texts import visible
+
 UNKNOWN = "-"
 """Where a node does not say."""
 
@@ -54,7 +56,7 @@ def text(value: str | None, width: int) -> str:
     """
     if value is None:
         return UNKNOWN
-    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in value) or "''"
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in visible(value)) or "''"
     if len(shown) <= width:
         return shown
     end = (width - 1) // 3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Any
 
@@ -12,6 +11,7 @@ from click.core import ParameterSource
 from dafka.cli.inspecting import check_known, gathered, inspected, options, settings
 from dafka.cli.options import Command, Fault, sentences
 from dafka.cli.tables import count, number, size, table, text
+from dafka.cli.texts import document
 from dafka.config import ConsumerConfig
 from dafka.core.inventory import Inventory
 from dafka.io.inspector import Deletion, Inspector
@@ -64,7 +64,7 @@ def _list(as_json: bool, timeout: float, **given: Any) -> None:
     found = inventory.topics()
     if as_json:
         listed = {"topics": [asdict(topic) for topic in found], "complete": inventory.complete}
-        click.echo(json.dumps(listed))
+        click.echo(document(listed))
     elif not found:
         click.echo("no topics")
     else:
@@ -102,7 +102,7 @@ def delete(topic: str, yes: bool, as_json: bool, timeout: float, **given: Any) -
     deletions = inspected(topic, config, timeout, delete_known)
     if as_json:
         stores = [{"records": one.records, **asdict(one.store)} for one in deletions]
-        click.echo(json.dumps({"topic": topic, "stores": stores}))
+        click.echo(document({"topic": topic, "stores": stores}))
     else:
         for one in deletions:
             click.echo(f"store {text(one.store.endpoint, 60)}: {_said(one, timeout)}")
