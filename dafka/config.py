@@ -31,6 +31,9 @@ or at one offset per partition."""
 _HOST_PORT = re.compile(r"(?:tcp://)?(?P<host>[^:/,\s]+|\[[^\]]+\])(?::(?P<port>\d{1,5}))?")
 _ENDPOINT = re.compile(r"(?:tcp://\S+:\d{1,5}|inproc://\S+|ipc://\S+)")
 
+_BINDABLE = re.compile(r"tcp://\S+:((?P<port>\d{1,5})|\*)|(inproc|ipc)://\S+")
+_MAX_PORT = 65_535
+
 
 @dataclass(frozen=True, slots=True)
 class TowerAddress:
@@ -104,6 +107,14 @@ def _positive(config: object, *names: str) -> None:
             raise ConfigError(f"{name} is {value!r}: it must be greater than zero")
 
 
+def _bindable(name: str, endpoint: str) -> None:
+    match = _BINDABLE.fullmatch(endpoint)
+    if match is None or int(match["port"] or 0) > _MAX_PORT:
+        raise ConfigError(
+            f"{name} {endpoint!r} is not an endpoint to listen on, such as tcp://*:5556 or tcp://*:*"
+        )
+
+
 def _durable(name: str, value: object) -> None:
     if value not in ("fsync", "os"):
         raise ConfigError(f"{name} {value!r} is neither 'fsync' nor 'os'")
@@ -126,12 +137,8 @@ class TowerConfig:
     def __post_init__(self) -> None:
         _positive(self, "peer_timeout_s")
         check_host(self.host)
-        for name in ("sub", "pub"):
-            endpoint = getattr(self, name)
-            if not re.fullmatch(r"tcp://\S+:(\d{1,5}|\*)|(inproc|ipc)://\S+", endpoint):
-                raise ConfigError(
-                    f"tower/{name}_address {endpoint!r} is not an endpoint such as tcp://*:5556"
-                )
+        _bindable("sub", self.sub)
+        _bindable("pub", self.pub)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +165,7 @@ class NodeConfig:
         parse_towers(self.tower)
         _positive(self, "beacon_interval_s", "peer_timeout_s", "max_peers", "high_water_mark")
         check_host(self.host)
+        _bindable("bind", self.bind)
         if self.high_water_mark > _MAX_HIGH_WATER_MARK:
             raise ConfigError(
                 f"high_water_mark is {self.high_water_mark}: it must be at most "
@@ -272,6 +280,8 @@ class StoreConfig(NodeConfig):
             "upkeep_interval_s",
             "slice_bytes",
         )
+        if not self.data:
+            raise ConfigError("data is empty: give the directory of the records")
         parse_rules(self.retention)
         _durable("durability", self.durability)
 

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from dafka.cli.bench_workers import Work
-from dafka.cli.options import Command, Fault, json_option, version_option
+from dafka.cli.options import Command, Fault, Whole, json_option, version_option
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +144,9 @@ def _table(rows: list[Row]) -> str:
 @click.command(cls=Command)
 @version_option
 @json_option
-@click.option("--records", default=300_000, show_default=True, type=click.IntRange(1000))
+@click.option("--records", default=300_000, show_default=True, type=Whole(1000))
 @click.option("--size", default=100, show_default=True, help="Bytes of a record's content.")
-@click.option("--rounds", default=3, show_default=True, type=click.IntRange(1))
+@click.option("--rounds", default=3, show_default=True, type=Whole(1))
 @click.option(
     "--durability", default="fsync", show_default=True, type=click.Choice(["fsync", "os"])
 )

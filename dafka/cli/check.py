@@ -13,6 +13,7 @@ import click
 
 from dafka.cli.options import Command, Fault, json_option, version_option
 from dafka.cli.progress import progress
+from dafka.cli.tables import count
 from dafka.cli.texts import document, visible
 from dafka.config import MIB
 from dafka.errors import StoreError
@@ -142,8 +143,8 @@ def _print_damage(report: Report) -> None:
         if damage.last >= damage.first:
             place += f"offsets {damage.first} to {damage.last}: "
         click.echo(visible(f"{report.directory}: {place}{damage.reason}"))
-    amount = f"{len(report.extents):,} partitions, {report.records:,} records"
-    found = f"{len(report.damage):,} faults" if report.damage else "no damage"
+    amount = f"{count(len(report.extents), 'partition')}, {count(report.records, 'record')}"
+    found = count(len(report.damage), "fault") if report.damage else "no damage"
     click.echo(f"{report.directory}: {amount}: {found}")
 
 

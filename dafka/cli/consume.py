@@ -14,16 +14,17 @@ from dafka.cli.options import (
     Fault,
     Seconds,
     Setting,
+    Whole,
     common,
     configure,
     json_option,
     towers,
 )
-from dafka.cli.publishing import records
 from dafka.cli.stdio import Output
 from dafka.cli.texts import member
 from dafka.config import ConsumerConfig
 from dafka.core.run import Run
+from dafka.io.refusals import records
 
 BATCH_BYTES = 1 << 20
 """Output is written at the latest after so much, and whenever no more records are ready."""
@@ -148,7 +149,7 @@ def print_records(
     metavar="[earliest|latest|OFFSET]",
     help="Where to begin: an offset counts for every partition; default: latest.",
 )
-@click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N records.")
+@click.option("--count", type=Whole(min=1), metavar="N", help="End after N records.")
 @click.option(
     "--format",
     "form",

@@ -18,7 +18,7 @@ from dafka.cli.demo_nodes import TOPIC
 from dafka.cli.demo_processes import Processes
 from dafka.cli.demo_report import Progress, Result
 from dafka.cli.demo_story import Demo, Plan
-from dafka.cli.options import Command, Fault, version_option
+from dafka.cli.options import Command, Fault, Whole, version_option
 
 
 @contextmanager
@@ -81,9 +81,7 @@ def _stay(demo: Demo, processes: Processes, directory: Path) -> None:
     metavar="DIR",
     help="Keep the records in DIR and the cluster running until Ctrl-C; prints what to type next.",
 )
-@click.option(
-    "--flights", type=click.IntRange(min=1), metavar="N", help="Only the first N of each airport."
-)
+@click.option("--flights", type=Whole(min=1), metavar="N", help="Only the first N of each airport.")
 @click.option(
     "--rate",
     type=click.FloatRange(min=1),

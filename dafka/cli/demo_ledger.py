@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from struct import Struct
 
+from dafka.cli.tables import count
+
 _PREFIX = Struct(">QI")
 
 
@@ -78,7 +80,7 @@ class Ledger:
 def differences(published: Mapping[str, Tally], seen: Mapping[str, Tally]) -> list[str]:
     """What is wrong with what was seen, a sentence each; nothing if it is what was published."""
     problems = [
-        f"partition {name}: {seen[name].records:,} records nobody published"
+        f"partition {name}: {count(seen[name].records, 'record')} nobody published"
         for name in sorted(seen.keys() - published.keys())
     ]
     for name, tally in published.items():
@@ -98,7 +100,7 @@ def _faults(published: Tally, seen: Tally | None) -> list[str]:
         "out of order": seen.disordered,
         "too many": max(0, distinct - published.records),
     }
-    faults = [f"{count:,} records {what}" for what, count in counts.items() if count]
+    faults = [f"{count(number, 'record')} {what}" for what, number in counts.items() if number]
     if not faults and (seen.bytes, seen.sha256) != (published.bytes, published.sha256):
         faults.append("contents differ from what was published")
     return faults

@@ -13,6 +13,7 @@ from dafka.cli.demo_ledger import Tally, differences
 from dafka.cli.demo_processes import STALL_S, Child, Processes
 from dafka.cli.demo_report import Airport, Killing, Progress, Rate, Result
 from dafka.cli.options import Fault
+from dafka.cli.tables import count
 
 STORES = ("store A", "store B")
 
@@ -156,7 +157,7 @@ class Demo:
                 )
             )
             if left := tally.records - done["acknowledged"]:
-                self._problems.append(f"{airport}: {left:,} records are not acknowledged")
+                self._problems.append(f"{airport}: {count(left, 'record')} not acknowledged")
         self._rate(
             "acknowledged, by a store that has them on disk", max(a.seconds for a in airports)
         )

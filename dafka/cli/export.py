@@ -14,12 +14,13 @@ import dafka
 from dafka.cli import nodes
 from dafka.cli.options import Command, Fault, Seconds, common, configure, json_option, towers
 from dafka.cli.progress import progress
-from dafka.cli.publishing import records
 from dafka.cli.snapshot import Snapshot, look, snapshot
+from dafka.cli.tables import count
 from dafka.cli.texts import document
 from dafka.config import ConsumerConfig
 from dafka.core.run import Run
 from dafka.io.archive import ArchiveWriter, Part
+from dafka.io.refusals import records
 from dafka.io.threads import Threads
 
 NEVER = 1 << 63
@@ -183,7 +184,8 @@ def report(writer: ArchiveWriter, seconds: float, as_json: bool) -> None:
         click.echo(document(numbers))
         return
     click.echo(
-        f"{records(contents.total)} of {len(contents.parts)} partitions in {topics} topics are in "
+        f"{records(contents.total)} of {count(len(contents.parts), 'partition')} in "
+        f"{count(topics, 'topic')} are in "
         f"{writer.path} ({size:,} bytes, {seconds:.1f} s)",
         err=True,
     )
@@ -239,4 +241,6 @@ def export(
     writer, left_out = export_records(file, settings, topics, resume=resume, timeout=timeout)
     report(writer, time.monotonic() - began, as_json)
     if left_out:
-        raise Fault(f"{len(left_out)} partitions were left out, such as this one: {left_out[0]}")
+        raise Fault(
+            f"{count(len(left_out), 'partition')} left out, such as this one: {left_out[0]}"
+        )

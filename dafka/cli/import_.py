@@ -24,13 +24,13 @@ from dafka.cli.options import (
     towers,
 )
 from dafka.cli.progress import progress
-from dafka.cli.publishing import records
 from dafka.cli.snapshot import Held, held, look
 from dafka.cli.texts import document
 from dafka.config import MIB, ProducerConfig
 from dafka.core.run import RECORD_COST, Run
 from dafka.errors import PublishTimeout
 from dafka.io.archive import ArchiveReader
+from dafka.io.refusals import records
 from dafka.io.threads import Threads
 
 MAX_OPEN = 64

@@ -102,7 +102,9 @@ def run(command: click.Command, name: str, arguments: Sequence[str]) -> int:
             sys.stdout.flush()
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else name
-        _say(f"{path}: {error.format_message()} Try '{path} --help'.")
+        message = error.format_message()
+        stop = "" if message.endswith((".", "?", "!")) else "."
+        _say(f"{path}: {message}{stop} Try '{path} --help'.")
         return 2
     except Fault as error:
         _say(str(error))

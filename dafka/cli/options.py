@@ -19,8 +19,16 @@ from dafka.version import __version__
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+class Whole(click.IntRange):
+    """A whole number within bounds; click would call it an integer range."""
+
+    name = "whole number"
+
+
 class Seconds(click.FloatRange):
     """A number of seconds, 0 or more; unlike `FloatRange` it takes no nan and no inf."""
+
+    name = "number of seconds"
 
     def __init__(self) -> None:
         super().__init__(min=0)
@@ -31,7 +39,7 @@ class Seconds(click.FloatRange):
         """The number, or a usage error."""
         seconds = float(super().convert(value, param, ctx))
         if not math.isfinite(seconds):
-            self.fail(f"{value!r} is not a number of seconds.", param, ctx)
+            self.fail(f"{value!r} is not a valid {self.name}.", param, ctx)
         return seconds
 
 
@@ -186,7 +194,7 @@ def acks_option(function: Function) -> Function:
         "--acks",
         cls=Setting,
         setting="min_store_acks",
-        type=click.IntRange(min=1),
+        type=Whole(min=1),
         metavar="N",
         help="Stores that must acknowledge each record; default: 1.",
     )(function)

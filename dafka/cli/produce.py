@@ -20,12 +20,13 @@ from dafka.cli.options import (
     json_option,
     towers,
 )
-from dafka.cli.publishing import Publishing, records, skip, stores
+from dafka.cli.publishing import Publishing, skip, stores
 from dafka.cli.stdio import STDIN, open_input, read_lines
 from dafka.cli.texts import document
 from dafka.config import ProducerConfig
 from dafka.core.run import RECORD_COST
 from dafka.errors import ConfigError, PublishTimeout
+from dafka.io.refusals import records
 
 
 def publish_lines(

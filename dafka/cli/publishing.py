@@ -12,6 +12,7 @@ import click
 import dafka
 from dafka.cli.options import Fault
 from dafka.errors import ConfigError, PublishTimeout
+from dafka.io.refusals import records
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -166,11 +167,6 @@ class _Deadline:
             return longest
         left = max(0.0, self._timeout - self.elapsed())
         return left if longest is None else min(left, longest)
-
-
-def records(count: int) -> str:
-    """A number of records in words."""
-    return "1 record" if count == 1 else f"{count} records"
 
 
 def stores(count: int) -> str:

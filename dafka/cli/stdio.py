@@ -82,7 +82,8 @@ def split_lines(chunks: Iterable[bytes], longest: int) -> Iterator[list[bytes]]:
         if size > longest:
             raise ConfigError(
                 f"line {done + 1} is longer than {longest} bytes, the most that buffer_bytes "
-                "allows: raise buffer_bytes (DAFKA_BUFFER_BYTES), or cut the line"
+                "allows: raise that (DAFKA_BUFFER_BYTES, or buffer_bytes in [producer]), or cut "
+                "the line"
             )
     last = b"".join(rest)
     if last:

@@ -8,7 +8,15 @@ import click
 
 import dafka
 from dafka.cli import nodes
-from dafka.cli.options import Command, Function, common, configure, json_option, tower_endpoints
+from dafka.cli.options import (
+    Command,
+    Function,
+    Whole,
+    common,
+    configure,
+    json_option,
+    tower_endpoints,
+)
 from dafka.config import TowerConfig
 
 
@@ -16,7 +24,7 @@ def port_option(function: Function) -> Function:
     """Add `--port`."""
     return click.option(
         "--port",
-        type=click.IntRange(0, 65534),
+        type=Whole(0, 65534),
         metavar="PORT",
         help="Bind this port and the next one on all interfaces; 0: any two free ports.",
     )(function)

@@ -73,8 +73,9 @@ def take(directory: Path) -> DirectoryLock:
             lock.release()
             raise
     except OSError as error:
+        reason = "it is a file" if isinstance(error, FileExistsError) else error.strerror or error
         raise StoreError(
-            f"{directory} cannot be used as data directory: {error.strerror or error}."
+            f"{directory} cannot be used as data directory: {reason}."
             " Give a directory that this user can read and write"
         ) from error
     return lock

@@ -47,17 +47,18 @@ def too_large(topic: str, size: int, config: ProducerConfig) -> ConfigError:
         text = f"is too large for every store: at most {MAX_CONTENT_BYTES} bytes fit"
     else:
         text = (
-            f"does not fit into buffer_bytes ({config.buffer_bytes}): raise it, or publish less "
-            "at once"
+            f"does not fit into buffer_bytes ({config.buffer_bytes}): raise that "
+            "(DAFKA_BUFFER_BYTES, or buffer_bytes in [producer]), or publish less at once"
         )
     return ConfigError(f"topic {topic}: a record of {size} bytes {text}")
 
 
 def full(machine: Producer, left: int, timeout: float | None, trouble: str) -> PublishTimeout:
     """`left` records take all the room, and the time to wait for it has passed."""
+    verb = "fills" if left == 1 else "fill"
     return PublishTimeout(
-        f"topic {machine.topic} partition {machine.address}: {left} records fill buffer_bytes "
-        f"({machine.config.buffer_bytes}) and were not acknowledged within {timeout} s; "
+        f"topic {machine.topic} partition {machine.address}: {records(left)} {verb} buffer_bytes "
+        f"({machine.config.buffer_bytes}), not acknowledged {_when(timeout)}; "
         f"{_remedy(machine, trouble)}",
         left,
     )
@@ -67,10 +68,19 @@ def lacking(machine: Producer, end: int, timeout: float | None, trouble: str) ->
     """The records before `end` are not all acknowledged, and the time to wait has passed."""
     left = end - machine.acked
     return PublishTimeout(
-        f"topic {machine.topic} partition {machine.address}: {left} records from offset "
-        f"{machine.acked} on are not acknowledged after {timeout} s; {_remedy(machine, trouble)}",
+        f"topic {machine.topic} partition {machine.address}: {records(left)} from offset "
+        f"{machine.acked} on, not acknowledged {_when(timeout)}; {_remedy(machine, trouble)}",
         left,
     )
+
+
+def records(count: int) -> str:
+    """A number of records in words."""
+    return "1 record" if count == 1 else f"{count} records"
+
+
+def _when(timeout: float | None) -> str:
+    return f"within {timeout:g} s" if timeout else "yet"
 
 
 def _remedy(machine: Producer, trouble: str) -> str:

@@ -34,6 +34,7 @@ HEARTBEAT_TIMEOUT_MS = 6000
 """How long a peer may leave that unanswered before its connection is closed."""
 
 _MAX_FRAMES = 8
+_NO_DEVICE = "this machine has no such interface or address"
 _U64 = (1 << 64) - 1
 _NOBLOCK = int(zmq.NOBLOCK)
 _SNDMORE = int(zmq.SNDMORE | zmq.NOBLOCK)
@@ -113,7 +114,7 @@ class Watched:
         self.socket.close()
 
 
-def _bind(socket: Any, endpoint: str) -> str:
+def _bind(socket: Any, setting: str, endpoint: str) -> str:
     """Bind, and return the real endpoint; `ConfigError` if that is impossible."""
     try:
         socket.bind(endpoint)
@@ -122,7 +123,10 @@ def _bind(socket: Any, endpoint: str) -> str:
             raise ConfigError(
                 f"{endpoint} is in use by another program: stop it, or choose another port"
             ) from error
-        raise ConfigError(f"cannot listen on {endpoint}: {error}") from error
+        reason = str(error)
+        if isinstance(error, zmq.ZMQError) and error.errno is not None:
+            reason = _NO_DEVICE if error.errno == errno.ENODEV else zmq.strerror(error.errno)
+        raise ConfigError(f"cannot listen on {endpoint} ({setting}): {reason}") from error
     real: bytes = _get(socket, zmq.LAST_ENDPOINT)
     return real.rstrip(b"\0").decode()
 
@@ -174,7 +178,7 @@ class Publisher(Watched):
         # A peer that is stopped answers no heartbeat; then what waits for it is let go.
         self.socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
         self.socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
-        self.endpoint = _bind(self.socket, endpoint)
+        self.endpoint = _bind(self.socket, "bind", endpoint)
 
     def send(self, message: Message) -> None:
         """Send one message to whoever subscribed to it."""
@@ -236,7 +240,7 @@ class TowerSub(Watched):
     def __init__(self, context: Context, endpoint: str) -> None:
         super().__init__(context, zmq.SUB)
         self.socket.setsockopt(zmq.SUBSCRIBE, b"B")
-        self.endpoint = _bind(self.socket, endpoint)
+        self.endpoint = _bind(self.socket, "sub", endpoint)
 
     def drain(self) -> list[tuple[str, list[bytes]]]:
         """The beacons that have come: the network address of the sender, and the frames."""
@@ -265,7 +269,7 @@ class TowerPub(Watched):
     def __init__(self, context: Context, endpoint: str) -> None:
         super().__init__(context, zmq.XPUB)
         self.socket.setsockopt(zmq.XPUB_WELCOME_MSG, b"W")
-        self.endpoint = _bind(self.socket, endpoint)
+        self.endpoint = _bind(self.socket, "pub", endpoint)
 
     def send(self, message: Message) -> None:
         """Send one beacon to every node."""

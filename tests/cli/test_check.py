@@ -77,8 +77,8 @@ def test_damage_is_named(capfd):
     assert (code, err) == (1, "")
     assert out.splitlines() == [
         f"one: topic 't', partition {A}, offsets 10 to 19: the checksum of a value is wrong",
-        "one: 1 partitions, 20 records: 1 faults",
-        "two: 1 partitions, 10 records: no damage",
+        "one: 1 partition, 20 records: 1 fault",
+        "two: 1 partition, 10 records: no damage",
     ]
     code, out, _ = check(capfd, "one", "--json")
     damage = json.loads(out)["directories"][0]["damage"]
@@ -96,7 +96,7 @@ def test_a_database_that_cannot_be_opened_is_damage_too(capfd):
     code, out, _ = check(capfd, "one", "two")
     assert code == 1
     assert re.match(r"one: /.*/one/cache.db is not the database of a Dafka log, or it is dam", out)
-    assert out.endswith("two: 1 partitions, 10 records: no damage\n")
+    assert out.endswith("two: 1 partition, 10 records: no damage\n")
 
 
 class TestCompare:

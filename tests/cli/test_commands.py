@@ -10,12 +10,13 @@ import click
 import pytest
 
 import dafka
-from dafka.cli import c_names, logs, publishing
+from dafka.cli import c_names, logs
 from dafka.cli.consume import FORMATS
 from dafka.cli.main import COMMANDS, run
 from dafka.cli.main import dafka as command_line
 from dafka.cli.nodes import notation
 from dafka.cli.options import Command, Fault
+from dafka.io.refusals import records
 
 NODE_COMMANDS = ["server", "tower", "store", "produce", "consume"]
 C_PROGRAMS = {
@@ -100,7 +101,24 @@ class TestUsage:
             (["produce", "t", "--timeout", "x"], "dafka produce: Invalid value for '--timeout'"),
             (["tower", "--port", "5556", "--sub", "tcp://*:1"], "dafka tower: Give either --port"),
             (["tower", "--port", "65535"], "dafka tower: Invalid value for '--port'"),
-            (["tower", "--sub", "here"], "dafka tower: --sub: tower/sub_address 'here'"),
+            (["tower", "--sub", "here"], "dafka tower: --sub: sub 'here' is not an endpoint"),
+            (["tower", "--pub", "tcp://*:65536"], "dafka tower: --pub: pub 'tcp://*:65536' is not"),
+            (["tower", "--sub", "tcp://*:7", "--pub", "tcp://*:7"], "dafka tower: sub and pub are"),
+            (["server", "--sub", "tcp://*:7", "--pub", "tcp://*:7"], "dafka server: sub and pub"),
+            (
+                ["tower", "--port", "abc"],
+                "dafka tower: Invalid value for '--port': 'abc' is not a valid whole number. Try",
+            ),
+            (
+                ["produce", "t", "--timeout", "x"],
+                "dafka produce: Invalid value for '--timeout': 'x' is not a valid number of sec",
+            ),
+            (
+                ["produce", "t", "f", "x"],
+                "dafka produce: Got unexpected extra argument (x). Try 'dafka produce --help'.",
+            ),
+            (["store", "--data", ""], "dafka store: --data: data is empty: give the directory"),
+            (["server", "--data", ""], "dafka server: --data: data is empty: give the directory"),
             (["server", "-c", "missing"], "dafka server: cannot read missing: No such file"),
             (["store", "--tower", "a:b"], "dafka store: --tower: tower 'a:b' is not an address"),
             (["store", "--tower", "a", "--sub", "tcp://a:1"], "dafka store: give either --tower"),
@@ -121,6 +139,7 @@ class TestUsage:
         [
             ("BUFFER_BYTES", "much", "'much' is not a whole number"),
             ("HIGH_WATER_MARK", "2147483648", "high_water_mark is 2147483648: it must be at most"),
+            ("BIND", "foo", "bind 'foo' is not an endpoint to listen on, such as tcp://*:"),
             ("HOST", "a://b", "host 'a://b' is not a host: use the name or the IP address"),
         ],
     )
@@ -225,4 +244,4 @@ def test_a_tower_is_named_as_short_as_can_be():
 
 
 def test_numbers_of_records_in_words():
-    assert [publishing.records(n) for n in (0, 1, 2)] == ["0 records", "1 record", "2 records"]
+    assert [records(n) for n in (0, 1, 2)] == ["0 records", "1 record", "2 records"]

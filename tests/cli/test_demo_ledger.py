@@ -34,7 +34,7 @@ def test_what_was_published_has_no_differences() -> None:
 
 @pytest.mark.parametrize("gone", [0, 4, 9])
 def test_missing_record_is_found(gone: int) -> None:
-    assert found(r for r in RECORDS if r[0] != gone) == ["partition P: 1 records missing"]
+    assert found(r for r in RECORDS if r[0] != gone) == ["partition P: 1 record missing"]
 
 
 def test_missing_tail_is_found() -> None:
@@ -44,7 +44,7 @@ def test_missing_tail_is_found() -> None:
 @pytest.mark.parametrize("twice", [0, 4, 9])
 def test_doubled_record_is_found(twice: int) -> None:
     doubled = RECORDS[: twice + 1] + RECORDS[twice:]
-    assert found(doubled) == ["partition P: 1 records doubled"]
+    assert found(doubled) == ["partition P: 1 record doubled"]
 
 
 def test_everything_doubled_is_found() -> None:
@@ -53,14 +53,14 @@ def test_everything_doubled_is_found() -> None:
 
 def test_doubled_record_does_not_hide_a_missing_one() -> None:
     assert found([*RECORDS[:5], RECORDS[4], *RECORDS[6:]]) == [
-        "partition P: 1 records missing",
-        "partition P: 1 records doubled",
+        "partition P: 1 record missing",
+        "partition P: 1 record doubled",
     ]
 
 
 def test_swapped_records_are_found() -> None:
     swapped = [*RECORDS[:4], RECORDS[5], RECORDS[4], *RECORDS[6:]]
-    assert found(swapped) == ["partition P: 1 records out of order"]
+    assert found(swapped) == ["partition P: 1 record out of order"]
 
 
 @pytest.mark.parametrize("at", [0, 4, 9])
@@ -84,7 +84,7 @@ def test_exchanged_contents_are_found() -> None:
 
 
 def test_records_beyond_the_last_are_found() -> None:
-    assert found([*RECORDS, (10, b"more")]) == ["partition P: 1 records too many"]
+    assert found([*RECORDS, (10, b"more")]) == ["partition P: 1 record too many"]
 
 
 def test_partition_that_was_not_seen_is_found() -> None:

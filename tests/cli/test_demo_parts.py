@@ -93,10 +93,10 @@ def test_text_tells_the_kill_the_rates_and_the_verdict() -> None:
 
 
 def test_text_of_a_failure_names_the_problems() -> None:
-    failed = replace(RESULT, problems=["late consumer: partition P: 1 records missing"])
+    failed = replace(RESULT, problems=["late consumer: partition P: 1 record missing"])
     failed.killing = replace(KILLING, complete_s=None)
     text = failed.as_text()
-    assert text.endswith("FAILED:\n  late consumer: partition P: 1 records missing")
+    assert text.endswith("FAILED:\n  late consumer: partition P: 1 record missing")
     assert "It never became complete." in text
     assert "OK" not in text
 

@@ -179,7 +179,7 @@ class TestProduceAndConsume:
         assert first.startswith("2 records acknowledged in ")
         assert second == (
             "dafka produce: line 3 is longer than 936 bytes, the most that buffer_bytes allows: "
-            "raise buffer_bytes (DAFKA_BUFFER_BYTES), or cut the line"
+            "raise that (DAFKA_BUFFER_BYTES, or buffer_bytes in [producer]), or cut the line"
         )
         monkeypatch.delenv("DAFKA_BUFFER_BYTES")
         flags = ("--from", "earliest", "--count", "2", "--format", "raw")

@@ -194,7 +194,7 @@ def test_nobody_sees_a_record_before_it_is_in_the_outbox(nodes, box, disk):
     assert producer.publish(b"1") == 1
     assert (producer.next_offset, producer.saved, producer.acknowledged) == (2, 1, 1)
     during(0.3, lambda: consumer.poll(0) is None, "silence")
-    with pytest.raises(dafka.PublishTimeout, match="1 records from offset 1"):
+    with pytest.raises(dafka.PublishTimeout, match="1 record from offset 1"):
         producer.flush(0.05)
     disk.free.set()
     assert take(consumer, 1)[0].content == b"1"
