@@ -14,7 +14,6 @@ from typing import Any
 from construct import (
     Const,
     ConstructError,
-    ExprValidator,
     GreedyBytes,
     Prefixed,
     Struct,
@@ -23,7 +22,7 @@ from construct import (
 )
 
 from protocol.errors import LocalProtocolError
-from protocol.primitives import Number1, Number8, Sized, String, ToTheEnd
+from protocol.primitives import Checked, Number1, Number8, Sized, String, ToTheEnd
 
 MAGIC = b"\xda\xfc\xa0\x01"
 """Begins a block. Not UTF-8, so no text runs into it; the last byte is the block's version."""
@@ -68,12 +67,14 @@ DELETED = Extension("deleted", 6)
 _NUMBERS = (EARLIEST, ACKED, AGE, BYTES, DELETED)
 
 
-def _is_address(text: str, context: Any) -> bool:
-    return len(text) == 32 and text.isascii()
+def _no_address(text: Any) -> str:
+    if not isinstance(text, str) or (len(text) == 32 and text.isascii()):
+        return ""
+    return f"{text[:40]!r} is not an address of 32 ASCII characters"
 
 
 # store-value = %d32 32OCTET
-_Address = ExprValidator(String, _is_address)
+_Address = Checked(String, _no_address)
 
 # number-value = %d8 number-8
 _Number = Sized(Number8)

@@ -6,13 +6,13 @@ possibly inside a character, and such a subject must be sent back byte for byte.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import SEEK_END
 from typing import Any, BinaryIO
 
 from construct import (
     Const,
     Construct,
-    ExprValidator,
     FormatField,
     FormatFieldError,
     PrefixedArray,
@@ -20,6 +20,7 @@ from construct import (
     StreamError,
     StringError,
     Subconstruct,
+    ValidationError,
 )
 
 MAX_STRING_BYTES = 255
@@ -143,6 +144,25 @@ class Sized(Subconstruct):  # type: ignore[misc]
         return self.subcon._build(obj, stream, context, path)
 
 
+class Checked(Subconstruct):  # type: ignore[misc]
+    """A value that `complaint` finds nothing wrong with; what it says is the error's reason."""
+
+    def __init__(self, subcon: Construct, complaint: Callable[[Any], str]) -> None:
+        super().__init__(subcon)
+        self.complaint = complaint
+
+    def _parse(self, stream: BinaryIO, context: Any, path: str) -> Any:
+        return self._checked(self.subcon._parse(stream, context, path), path)
+
+    def _build(self, obj: Any, stream: BinaryIO, context: Any, path: str) -> Any:
+        return self.subcon._build(self._checked(obj, path), stream, context, path)
+
+    def _checked(self, value: Any, path: str) -> Any:
+        if complaint := self.complaint(value):
+            raise ValidationError(complaint, path)
+        return value
+
+
 class ToTheEnd(Subconstruct):  # type: ignore[misc]
     """As many items as there are bytes for; unlike `GreedyRange`, half an item is an error."""
 
@@ -176,10 +196,10 @@ String = PlainText(Number1, MAX_STRING_BYTES)
 LongString = Text(Number4, MAX_TEXT_BYTES)
 
 
-def _is_allowed_count(count: int, context: Any) -> bool:
-    return count <= MAX_SUBJECTS
+def _too_many(count: int) -> str:
+    return f"{count} topics, at most {MAX_SUBJECTS} are allowed" if count > MAX_SUBJECTS else ""
 
 
 # subjects = number-4 *longstr
 # A hostile count costs nothing: reading ends where the frame ends, and nothing is reserved.
-Subjects = PrefixedArray(ExprValidator(Number4, _is_allowed_count), LongString)
+Subjects = PrefixedArray(Checked(Number4, _too_many), LongString)

@@ -252,3 +252,15 @@ def test_subscriptions_are_read_from_an_xpub() -> None:
 def test_anything_else_from_an_xpub_is_refused(frame: bytes) -> None:
     with pytest.raises(protocol.RemoteProtocolError):
         protocol.parse_subscription(frame)
+
+
+def test_a_number_or_an_address_out_of_bounds_is_told_with_what_is_allowed() -> None:
+    with pytest.raises(protocol.RemoteProtocolError) as remote:
+        protocol.parse([b"WSTORE\0\1\1A\xff\xff\xff\xff"])
+    assert remote.value.reason == "CONSUMER-HELLO: 4294967295 topics, at most 65536 are allowed"
+    with pytest.raises(protocol.LocalProtocolError) as local:
+        protocol.build(protocol.Ack("A", "t", 1, "xyz"))
+    assert local.value.reason == "'xyz' is not an address of 32 ASCII characters"
+    with pytest.raises(protocol.LocalProtocolError) as odd:
+        protocol.build(protocol.Ack("A", "t", 1, 5))  # type: ignore[arg-type]
+    assert odd.value.reason == "int is not a text"
