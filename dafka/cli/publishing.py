@@ -129,11 +129,9 @@ class Publishing:
         if self.producer.trouble:
             return f"waiting for a disk: {self.producer.trouble} (Ctrl-C gives up)"
         wanted = self.producer.config.min_store_acks
-        needed = "one" if wanted == 1 else f"{wanted} distinct ones"
         return (
             f"waiting for {stores(wanted)} to acknowledge {records(error.unacknowledged)} of topic "
-            f"{self.topic!r}; {needed} must be running, for example by 'dafka server' "
-            "(Ctrl-C gives up)"
+            f"{self.topic!r}: {self.producer.obstacle} (Ctrl-C gives up)"
         )
 
     def _update_bar(self) -> None:

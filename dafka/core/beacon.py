@@ -75,6 +75,14 @@ class Beacon:
         """Whether a tower has been there."""
         return self._next_beacon is not None
 
+    @property
+    def stores(self) -> int:
+        """How many stores of ours have been introduced; a C tower drops who is one.
+
+        A store is two nodes, its writer and its reader, of which one may have come alone.
+        """
+        return (sum(peer.role == "store" for peer in self.peers.values()) + 1) // 2
+
     def tower_connected(self, now: float) -> list[Action]:
         """A tower has just begun to listen to us: it has not heard us yet."""
         return [] if self._next_beacon is None else self._beacon(now)

@@ -18,7 +18,7 @@ from dafka.io.driver import Driver
 from dafka.io.life import Life, configured, new_address, node_logger
 from dafka.io.node import Wiring
 from dafka.io.outbox import Outbox
-from dafka.io.refusals import as_bytes, check_continued, full, lacking, largest, too_large
+from dafka.io.refusals import as_bytes, check_continued, full, lacking, largest, obstacle, too_large
 from dafka.names import check_topic
 
 _BATCH_RECORDS = 256
@@ -68,10 +68,8 @@ class Producer(Life):
         self._next = first
         self._pending: list[bytes] = []
         self._pending_bytes = 0
-        self._burst = False
-        self._sent_at = 0.0
-        self._acked = Event()
-        self._stopped = False
+        self._burst, self._sent_at = False, 0.0
+        self._acked, self._stopped = Event(), False
 
     @property
     def address(self) -> str:
@@ -102,10 +100,7 @@ class Producer(Life):
 
     @property
     def saved(self) -> int:
-        """The records before this offset survive the end of this process.
-
-        They are in the outbox, or acknowledged.
-        """
+        """The records before this offset outlive this process: in the outbox, or acknowledged."""
         acked = self.acknowledged
         return acked if self._outbox is None else max(acked, self._outbox.saved)
 
@@ -180,7 +175,7 @@ class Producer(Life):
         self._transmit()
         target = self._next
         if not self._wait_until(lambda: self._machine.acked >= target, timeout):
-            raise lacking(self._machine, target, timeout, self.trouble)
+            raise lacking(self._machine, target, timeout, self.obstacle)
 
     def stop(self, timeout: float | None = None) -> int:
         """Wait for outstanding acknowledgements, then end; safe to call twice.
@@ -276,12 +271,17 @@ class Producer(Life):
             return
         self._transmit()
         if not self._wait_until(lambda: self._has_room(size), timeout):
-            raise full(self._machine, self.unacknowledged, timeout, self.trouble)
+            raise full(self._machine, self.unacknowledged, timeout, self.obstacle)
 
     @property
     def trouble(self) -> str:
         """Why the outbox can be neither written nor read at this moment; empty if all is well."""
         return "" if self._outbox is None else self._outbox.trouble
+
+    @property
+    def obstacle(self) -> str:
+        """Why records are not acknowledged, as far as it is known here, and what would help."""
+        return self.trouble or obstacle(self._machine, self._wiring.discovery.stores)
 
     def _wait_until(self, done: Callable[[], bool], timeout: float | None) -> bool:
         until = None if timeout is None else monotonic() + timeout

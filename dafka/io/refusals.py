@@ -53,23 +53,23 @@ def too_large(topic: str, size: int, config: ProducerConfig) -> ConfigError:
     return ConfigError(f"topic {topic}: a record of {size} bytes {text}")
 
 
-def full(machine: Producer, left: int, timeout: float | None, trouble: str) -> PublishTimeout:
+def full(machine: Producer, left: int, timeout: float | None, reason: str) -> PublishTimeout:
     """`left` records take all the room, and the time to wait for it has passed."""
     verb = "fills" if left == 1 else "fill"
     return PublishTimeout(
         f"topic {machine.topic} partition {machine.address}: {records(left)} {verb} buffer_bytes "
         f"({machine.config.buffer_bytes}), not acknowledged {_when(timeout)}; "
-        f"{_remedy(machine, trouble)}",
+        f"{reason}",
         left,
     )
 
 
-def lacking(machine: Producer, end: int, timeout: float | None, trouble: str) -> PublishTimeout:
+def lacking(machine: Producer, end: int, timeout: float | None, reason: str) -> PublishTimeout:
     """The records before `end` are not all acknowledged, and the time to wait has passed."""
     left = end - machine.acked
     return PublishTimeout(
         f"topic {machine.topic} partition {machine.address}: {records(left)} from offset "
-        f"{machine.acked} on, not acknowledged {_when(timeout)}; {_remedy(machine, trouble)}",
+        f"{machine.acked} on, not acknowledged {_when(timeout)}; {reason}",
         left,
     )
 
@@ -83,15 +83,24 @@ def _when(timeout: float | None) -> str:
     return f"within {timeout:g} s" if timeout else "yet"
 
 
-def _remedy(machine: Producer, trouble: str) -> str:
-    """Why records are not acknowledged, as far as it is known here, or what would help."""
-    wanted = machine.config.min_store_acks
-    if trouble:
-        return trouble
+def obstacle(machine: Producer, there: int) -> str:
+    """Why records are not acknowledged, as far as it is known here, and what would help.
+
+    `there`: how many stores towers have introduced as such; a C tower does not say.
+    """
+    wanted, have = machine.config.min_store_acks, machine.stores
+    told = ""
+    if wanted > 1:
+        verb = "has" if have == 1 else "have"
+        told = (
+            f"{have} of {wanted} distinct stores (min_store_acks) {verb} offset {machine.acked}: "
+        )
+    if there >= wanted:
+        who = "another store is" if have else "a store is"
+        return (
+            f"{told}{who} there, but does not acknowledge: see its log, its disk may be full or a "
+            "record too large for it"
+        )
     if wanted == 1:
-        return "is a store running at this tower?"
-    verb = "has" if machine.stores == 1 else "have"
-    return (
-        f"{machine.stores} of {wanted} distinct stores (min_store_acks) {verb} offset "
-        f"{machine.acked}: start more stores at this tower, or ask for fewer"
-    )
+        return "is a store running at this tower? 'dafka server' starts one"
+    return f"{told}start more stores at this tower, or ask for fewer"

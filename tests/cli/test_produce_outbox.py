@@ -173,7 +173,7 @@ def test_too_few_stores_are_told_in_numbers(call, cluster, monkeypatch):
     code, _, err = call("produce", "t", "lines", "--acks", "2", "--timeout", "0.5")
     first, last = err.splitlines()
     assert code == 1
-    assert "waiting for 2 stores to acknowledge 2 records of topic 't'; 2 distinct ones" in first
+    assert "waiting for 2 stores to acknowledge 2 records of topic 't': 1 of 2 distinct" in first
     assert last == "dafka produce: topic 't': 2 of 2 records not acknowledged by 2 stores"
 
 

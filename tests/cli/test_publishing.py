@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import click
 import pytest
 
 from dafka.cli import publishing
 from dafka.cli.publishing import Publishing
+from dafka.config import ProducerConfig
 from dafka.errors import PublishTimeout
 
 
@@ -24,6 +26,8 @@ class SlowProducer:
         self.next_offset = 0
         self.introduced = True
         self.trouble = ""
+        self.obstacle = "why it is so"
+        self.config = ProducerConfig()
 
     @property
     def acknowledged(self) -> int:
@@ -72,3 +76,22 @@ def test_it_gives_up_so_long_after_the_last_acknowledgement(slow, lines):
     with pytest.raises(PublishTimeout):
         Publishing(producer, "t", timeout=1.0).run(iter([[b"x"] * lines]))
     assert producer.now - 100 == pytest.approx(2 * 0.8 + 1.0, abs=0.25)
+
+
+def context() -> click.Context:
+    return click.Context(click.Command("produce"), info_name="dafka produce")
+
+
+def test_what_is_known_of_the_stores_is_told_once(slow, capsys):
+    with context(), pytest.raises(PublishTimeout):
+        Publishing(slow(pace=0.8, last=1), "t", timeout=9.0).run(iter([[b"x"] * 3]))
+    assert capsys.readouterr().err == (
+        "dafka produce: waiting for a store to acknowledge 2 records of topic 't': why it is so "
+        "(Ctrl-C gives up)\n"
+    )
+
+
+def test_a_store_that_is_slow_is_nothing_to_tell(slow, capsys):
+    with context():
+        Publishing(slow(pace=1.7, last=9), "t", timeout=None).run(iter([[b"x"] * 9]))
+    assert capsys.readouterr().err == ""

@@ -255,3 +255,14 @@ def test_deadline_always_lies_ahead_after_a_tick() -> None:
         deadline = beacon.next_deadline()
         assert deadline is not None
         assert now < deadline <= now + 1.0
+
+
+def test_stores_are_counted_by_their_two_nodes_as_far_as_towers_tell_who_is_one() -> None:
+    beacon = _beacon(max_peers=9)
+    assert beacon.stores == 0
+    for number, (role, stores) in enumerate(
+        [("producer", 0), ("store", 1), ("store", 1), ("store", 2), (None, 2), ("store", 2)]
+    ):
+        told = replace(_of(number + 2, f"tcp://h:{number + 1}"), role=role)
+        beacon.receive(told, 1.0)
+        assert beacon.stores == stores

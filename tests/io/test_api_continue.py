@@ -6,7 +6,10 @@ import gevent
 import pytest
 
 import dafka
+from dafka.core import producer as core
 from dafka.core.run import RECORD_COST
+from dafka.io.refusals import obstacle
+from protocol import Ack
 from tests.support.live_nodes import fill
 from tests.support.waiting import during, take, until
 
@@ -106,6 +109,25 @@ def test_records_are_kept_until_two_stores_have_them(nodes):
     assert [extent.next for extent in second.partitions()] == [11]
 
 
+@pytest.mark.parametrize(
+    ("wanted", "have", "there", "told"),
+    [
+        (1, 0, 0, "is a store running at this tower? 'dafka server' starts one"),
+        (1, 0, 1, "a store is there, but does not acknowledge: see its log, "),
+        (2, 0, 1, "0 of 2 distinct stores (min_store_acks) have offset 0: start more stores at "),
+        (2, 1, 1, "1 of 2 distinct stores (min_store_acks) has offset 0: start more stores at "),
+        (2, 1, 2, "1 of 2 distinct stores (min_store_acks) has offset 0: another store is there, "),
+        (2, 0, 2, "0 of 2 distinct stores (min_store_acks) have offset 0: a store is there, but "),
+    ],
+)
+def test_what_is_known_of_the_stores_is_told(wanted, have, there, told):
+    machine = core.Producer("t", "A" * 32, dafka.ProducerConfig(min_store_acks=wanted))
+    machine.publish([b"x"], 0.0)
+    for store in range(have):
+        machine.receive(Ack("A" * 32, "t", 0, f"{store:032}"), 0.0)
+    assert obstacle(machine, there).startswith(told)
+
+
 def test_without_any_store_none_of_those_asked_for_is_told(nodes, caplog):
     nodes.towered()
     producer = nodes.producer(min_store_acks=3)
@@ -126,7 +148,7 @@ def test_a_store_that_comes_back_counts_once_and_nothing_is_lost(nodes, tmp_path
     first.stop()
     first = nodes.store(tmp_path / "a")
     during(0.3, lambda: producer.acknowledged == 20)
-    with pytest.raises(dafka.PublishTimeout, match="1 of 2 distinct stores"):
+    with pytest.raises(dafka.PublishTimeout, match="not acknowledged yet; 1 of 2 distinct stores"):
         producer.flush(0)
     second = nodes.store(tmp_path / "b")
     producer.flush(20)

@@ -203,8 +203,11 @@ class TestRefusingDisks:
         assert not store.healthy
         assert not store.stats().healthy
         assert "store cannot write, and will retry: database or disk is full" in caplog.text
-        with pytest.raises(dafka.PublishTimeout):
+        with pytest.raises(
+            dafka.PublishTimeout, match="a store is there, but does not ack"
+        ) as late:
             producer.flush(0.3)
+        assert "50 records from offset 100 on, not acknowledged within 0.3 s; " in str(late.value)
         assert producer.acknowledged == 100
         assert store.partitions()[0].next == 100
         assert offsets(take(nodes.consumer(), 100)) == list(range(100))

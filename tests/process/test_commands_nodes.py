@@ -105,8 +105,8 @@ def test_a_console_producer_waits_for_a_store_then_ends_as_success(processes):
     producer.stdin.close()
     eventually(producer.complained, "a notice")
     assert producer.complained() == (
-        "dafka_console_producer: waiting for a store to acknowledge 1 record of topic 'hello'; one "
-        "must be running, for example by 'dafka server' (Ctrl-C gives up)\n"
+        "dafka_console_producer: waiting for a store to acknowledge 1 record of topic 'hello': is "
+        "a store running at this tower? 'dafka server' starts one (Ctrl-C gives up)\n"
     )
     assert producer.popen.poll() is None
     processes.store(cluster)
