@@ -30,7 +30,8 @@ class Closed(DafkaError):
 class PublishTimeout(DafkaError, TimeoutError):
     """Records could not be accepted, or were not acknowledged, in the time given.
 
-    `unacknowledged` is the number of records of this producer no store has confirmed yet.
+    `unacknowledged` is the number of records of this producer that not enough stores
+    (`min_store_acks`) have confirmed yet.
     """
 
     def __init__(self, message: str, unacknowledged: int = 0) -> None:

@@ -44,8 +44,8 @@ _TOPIC_AND_ADDRESS: dict[type, tuple[str, str]] = {
     Fetch: ("the producer", "who wants the records"),
     Ack: ("the producer", ""),
     Head: ("name of the topic", "the producer"),
-    DirectHead: ("the consumer", "the producer"),
-    GetHeads: ("name of the topic, or how it begins", "the consumer"),
+    DirectHead: ("who asked", "the producer"),
+    GetHeads: ("name of the topic; to a C store: how it begins", "who asks"),
     ConsumerHello: ("the store", "the consumer"),
     StoreHello: ("the consumer", "the store"),
     DeleteTopic: ("name of the topic", "the tool"),
@@ -57,6 +57,7 @@ _TOPIC_AND_ADDRESS: dict[type, tuple[str, str]] = {
 # In most messages a field means the same; here it does not.
 _OTHERWISE: dict[type, dict[str, str]] = {
     Head: {"earliest": "extension: first offset of the partition"},
+    Fetch: {"store": "extension: the store reader that shall answer"},
     TopicDeleted: {"sequence": "how many records were deleted"},
 }
 
@@ -64,7 +65,7 @@ _MEANINGS = {
     "subject": "the topic",
     "sequence": "offset in the partition",
     "count": "how many records at most",
-    "store": "extension: the store concerned",
+    "store": "extension: the name of the store's records",
     "acked": "extension: how many records are acknowledged",
     "age_ms": "extension: milliseconds since the producer started",
     "earliest": "extension: first offset still kept",

@@ -39,9 +39,10 @@ class Extension:
     tag: int
 
 
-# On ACK: which store has the records, so that a producer can wait for several distinct ones.
-# On FETCH: which store shall answer, so that one answers and not all.
-# On DIRECT-HEAD: which store answers, so that a consumer knows whom to ask.
+# On ACK: the name of the store's records, which stays when its addresses change, so that a
+# producer can wait for several distinct stores.
+# On DIRECT-HEAD: the same name, so that a producer can take a head for an ACK that was lost.
+# On FETCH: the address of the store reader that shall answer, so that one answers and not all.
 STORE = Extension("store", 1)
 
 # On DIRECT-HEAD: the first offset still kept, so that nobody waits for what has expired.

@@ -197,10 +197,10 @@ KINDS = (
         "DIRECT-HEAD",
         DirectHead,
         DirectHeadHeader,
-        "store reader to one consumer",
+        "store reader to who asked",
         (EARLIEST, STORE, BYTES, DELETED, AGE),
     ),
-    Kind(b"G", "GET-HEADS", GetHeads, GetHeadsHeader, "consumer to store readers"),
+    Kind(b"G", "GET-HEADS", GetHeads, GetHeadsHeader, "who wants heads to store readers"),
     Kind(
         b"W",
         "CONSUMER-HELLO",

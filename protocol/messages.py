@@ -67,7 +67,7 @@ class Fetch(_Readable):
     """A request for records of producer `topic`, from `sequence` on, to be sent to `address`.
 
     A reference producer sends at most `count` records, a reference store `count` + 1.
-    `store` (extension) is the store asked to answer; None asks everybody.
+    `store` (extension) is the address of the store reader asked to answer; None asks everybody.
     """
 
     topic: str
@@ -82,7 +82,8 @@ class Fetch(_Readable):
 class Ack(_Readable):
     """Confirms to producer `topic` that all its records up to `sequence` are stored.
 
-    `store` (extension) is the store that has them.
+    `store` (extension) is the name of the records of the store that has them, which outlives its
+    addresses.
     """
 
     topic: str
@@ -112,12 +113,13 @@ class Head(_Readable):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class DirectHead(_Readable):
-    """The last record a store has of a partition is `sequence`; sent to consumer `topic`.
+    """The last record a store has of a partition is `sequence`; sent to `topic`, who asked.
 
-    Extensions: `earliest` is the first offset the store still keeps, `store` the store's name,
-    `bytes` what the partition takes on its disk, `age_ms` how long ago its producer started, if
-    the store knows. The records before `deleted` were deleted by an operator, for good; if that
-    is all, `earliest` and `deleted` are `sequence` + 1.
+    Extensions: `earliest` is the first offset the store still keeps, `store` the name of its
+    records (not an address: it outlives them), `bytes` what the partition takes on its disk,
+    `age_ms` how long ago its producer started, if the store knows. The records before `deleted`
+    were deleted by an operator, for good; if that is all, `earliest` and `deleted` are
+    `sequence` + 1.
     """
 
     topic: str
@@ -133,7 +135,10 @@ class DirectHead(_Readable):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class GetHeads(_Readable):
-    """Consumer `address` asks stores for a DIRECT-HEAD of each partition of `topic`."""
+    """`address` asks stores for a DIRECT-HEAD of each partition of `topic`; empty: of all.
+
+    A reference store answers for every topic whose name begins with `topic`.
+    """
 
     topic: str
     address: str

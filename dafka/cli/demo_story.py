@@ -22,7 +22,7 @@ STREAM_S = 2.0
 
 SUBSCRIBED_S = 1.2
 """Producers begin this long after the live consumers, whose start "latest" means offset 0 only
-for producers certain to be newer (`dafka.core.consumer.NEWCOMER_S`)."""
+for producers certain to be newer (`dafka.core.start.NEWCOMER_S`)."""
 
 GRACE_S = 0.3
 """Consumers that have everything go on for so long, lest a doubled record goes unnoticed."""

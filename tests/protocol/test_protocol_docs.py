@@ -11,6 +11,7 @@ import pytest
 
 import protocol
 from protocol.__main__ import main
+from protocol.grammar import KINDS, Kind
 
 _ROOT = Path(protocol.__file__).parents[1]
 _DOCUMENT = (_ROOT / "docs" / "protocol.md").read_text("utf-8")
@@ -46,6 +47,11 @@ def test_commands_print_what_is_shown(capsys: pytest.CaptureFixture[str]) -> Non
             main(words[3:])
             captured = capsys.readouterr()
             assert captured.out + captured.err == output
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_headings_tell_from_whom_to_whom_as_the_code_does(kind: Kind) -> None:
+    assert f"\n### {kind.name}: {kind.route}\n" in _DOCUMENT
 
 
 def _rules(text: str) -> set[str]:
