@@ -12,7 +12,7 @@ import click
 
 import dafka
 from dafka.cli import nodes
-from dafka.cli.options import Command, Fault, Seconds, common, configure, json_option, towers
+from dafka.cli.options import Command, Fault, of_cluster, reach
 from dafka.cli.progress import progress
 from dafka.cli.snapshot import Snapshot, look, snapshot
 from dafka.cli.tables import count
@@ -192,31 +192,17 @@ def report(writer: ArchiveWriter, seconds: float, as_json: bool) -> None:
 
 
 @click.command(cls=Command)
-@common
-@towers
+@of_cluster(TIMEOUT_S, "Give up after S seconds in which no store gave a record.")
 @click.argument("file", type=click.Path())
 @click.option("--topic", "topics", multiple=True, help="Only this topic; may be repeated.")
 @click.option("--resume", is_flag=True, help="Continue FILE, which an interrupted export left.")
-@click.option(
-    "--timeout",
-    type=Seconds(),
-    default=TIMEOUT_S,
-    show_default=True,
-    metavar="S",
-    help="Give up after S seconds in which no store gave a record.",
-)
-@json_option
 def export(
-    config: str | None,
-    verbose: bool,
-    tower: tuple[str, ...],
-    sub: str | None,
-    pub: str | None,
     file: str,
     topics: tuple[str, ...],
     resume: bool,
     timeout: float,
     as_json: bool,
+    **given: Any,
 ) -> None:
     """Write all records of a running cluster, or of some topics, into FILE.
 
@@ -235,8 +221,7 @@ def export(
     """
     if resume and topics:
         raise click.UsageError("FILE tells which topics it is for: leave out --topic.")
-    flags = {"tower": tower, "sub": sub, "pub": pub}
-    settings = configure(ConsumerConfig, config, verbose, flags)
+    settings = reach(ConsumerConfig, given)
     began = time.monotonic()
     writer, left_out = export_records(file, settings, topics, resume=resume, timeout=timeout)
     report(writer, time.monotonic() - began, as_json)

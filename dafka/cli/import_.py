@@ -13,16 +13,7 @@ import click
 
 import dafka
 from dafka.cli import logs, nodes
-from dafka.cli.options import (
-    Command,
-    Fault,
-    Seconds,
-    acks_option,
-    common,
-    configure,
-    json_option,
-    towers,
-)
+from dafka.cli.options import Command, Fault, acks_option, of_cluster, reach
 from dafka.cli.progress import progress
 from dafka.cli.snapshot import Held, held, look
 from dafka.cli.texts import document
@@ -197,30 +188,10 @@ def import_records(
 
 
 @click.command("import", cls=Command)
-@common
-@towers
+@of_cluster(TIMEOUT_S, "Give up after S seconds in which no store acknowledged anything.")
 @click.argument("file", type=click.Path())
 @acks_option
-@click.option(
-    "--timeout",
-    type=Seconds(),
-    default=TIMEOUT_S,
-    show_default=True,
-    metavar="S",
-    help="Give up after S seconds in which no store acknowledged anything.",
-)
-@json_option
-def import_(
-    config: str | None,
-    verbose: bool,
-    tower: tuple[str, ...],
-    sub: str | None,
-    pub: str | None,
-    file: str,
-    acks: int | None,
-    timeout: float,
-    as_json: bool,
-) -> None:
+def import_(file: str, acks: int | None, timeout: float, as_json: bool, **given: Any) -> None:
     """Publish the records of FILE, which 'dafka export' wrote, into a cluster.
 
     Each record gets into the partition and to the offset that it had, so that positions of
@@ -233,8 +204,7 @@ def import_(
     Example:
       dafka import backup.avro --tower newhost
     """
-    flags = {"tower": tower, "sub": sub, "pub": pub, "min_store_acks": acks}
-    settings = configure(ProducerConfig, config, verbose, flags)
+    settings = reach(ProducerConfig, given, min_store_acks=acks)
     began = time.monotonic()
     reader, importing = import_records(file, settings, timeout)
     seconds, total = time.monotonic() - began, reader.contents.total

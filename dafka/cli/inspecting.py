@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from dafka.cli import nodes
-from dafka.cli.options import Fault, Function, Seconds, common, configure, json_option, towers
+from dafka.cli.options import Fault, of_cluster, reach
 from dafka.cli.tables import text
 from dafka.config import ConsumerConfig
 from dafka.core.inventory import Inventory
@@ -19,23 +19,13 @@ T = TypeVar("T")
 TIMEOUT_S = 5.0
 
 
-def options(function: Function) -> Function:
-    """Add the options of every command that looks at a cluster."""
-    function = click.option(
-        "--timeout",
-        type=Seconds(),
-        default=TIMEOUT_S,
-        show_default=True,
-        metavar="S",
-        help="Answer after S seconds at the latest, with what is known by then.",
-    )(function)
-    return common(towers(json_option(function)))
+options = of_cluster(TIMEOUT_S, "Answer after S seconds at the latest, with what is known by then.")
+"""The options of every command that looks at a cluster."""
 
 
 def settings(given: dict[str, Any]) -> ConsumerConfig:
-    """Take the options that tell how to reach the cluster out of `given`."""
-    flags = {name: given.pop(name) for name in ("tower", "sub", "pub")}
-    return configure(ConsumerConfig, given.pop("config"), given.pop("verbose"), flags)
+    """Take what tells how to reach the cluster out of `given`."""
+    return reach(ConsumerConfig, given)
 
 
 def inspected(

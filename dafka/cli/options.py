@@ -207,6 +207,29 @@ def json_option(function: Function) -> Function:
     )
 
 
+def of_cluster(timeout: float, text: str) -> Callable[[Function], Function]:
+    """Add the options of a command that works on a whole cluster; `text` is that of `--timeout`."""
+
+    def decorate(function: Function) -> Function:
+        function = click.option(
+            "--timeout",
+            type=Seconds(),
+            default=timeout,
+            show_default=True,
+            metavar="S",
+            help=text,
+        )(function)
+        return common(towers(json_option(function)))
+
+    return decorate
+
+
+def reach(kind: type[settings.Config], given: dict[str, Any], **flags: object) -> settings.Config:
+    """A node's configuration, from what `of_cluster` had `given` and further `flags`."""
+    flags |= {name: given.pop(name) for name in ("tower", "sub", "pub")}
+    return configure(kind, given.pop("config"), given.pop("verbose"), flags)
+
+
 def configure(
     kind: type[settings.Config],
     config: str | None,
