@@ -97,6 +97,7 @@ def test_signal_ends_everything(processes: Processes, temporary: Path, number: i
     assert list(temporary.iterdir()) == []
 
 
+@pytest.mark.usefixtures("temporary")
 def test_nothing_outlives_a_killed_demo(processes: Processes) -> None:
     process, pids = under_way(processes)
     process.kill()
