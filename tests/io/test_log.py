@@ -283,6 +283,7 @@ def test_an_unknown_durability_is_refused():
         Log("anywhere", durability="always")
 
 
+@pytest.mark.usefixtures("hasty_threads")
 def test_reads_beside_appends_see_whole_batches(log):
     wrong: list[object] = []
     done = threading.Event()

@@ -239,6 +239,7 @@ def test_a_damaged_floor_harms_its_own_partition_only(log, caplog):
     assert list(log.check()) == []
 
 
+@pytest.mark.usefixtures("hasty_threads")
 def test_reads_beside_drops_see_records_or_nothing(tmp_path):
     wrong: list[object] = []
     done = threading.Event()
