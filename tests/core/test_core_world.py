@@ -10,6 +10,17 @@ from protocol import DeleteTopic
 LIVES = 70
 MOST_STORES = 4
 
+MEASURED = 8
+"""So many lives of each kind show which lines are reached. The others are about what must hold:
+measuring their lines as well would take three times as long and tell nothing new."""
+
+
+def seeds(count: int) -> list[object]:
+    return [
+        pytest.param(seed, marks=() if seed < MEASURED else pytest.mark.no_cover)
+        for seed in range(count)
+    ]
+
 
 class Life:
     """A cluster whose people do things by chance, and the faults that befall it."""
@@ -173,7 +184,7 @@ def _has_all_of(one: StoreNode, other: StoreNode) -> bool:
     )
 
 
-@pytest.mark.parametrize("seed", range(LIVES))
+@pytest.mark.parametrize("seed", seeds(LIVES))
 def test_every_consumer_sees_each_partition_in_order_once_and_without_gap(seed: int) -> None:
     life = Life(seed)
     for _ in range(life.random.randint(20, 80)):
@@ -191,7 +202,7 @@ def _assert_all_ends_well(life: Life) -> None:
     life.world.check(life.acknowledged_is_stored(), "acknowledged is stored")
 
 
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", seeds(25))
 def test_all_ends_well_beside_stores_that_behave_like_the_c_one(seed: int) -> None:
     life = Life(seed, most_acks=1)
     for _ in range(life.random.randint(1, 2)):
@@ -202,7 +213,7 @@ def test_all_ends_well_beside_stores_that_behave_like_the_c_one(seed: int) -> No
     _assert_all_ends_well(life)
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", seeds(30))
 def test_nobody_delivers_or_stores_a_wrong_record_of_a_c_producer(seed: int) -> None:
     life = Life(seed)
     life.producers += [life.world.c_producer("metrics") for _ in range(2)]
@@ -252,6 +263,7 @@ def test_acknowledged_records_outlive_a_store_that_crashes_again_and_again() -> 
     assert store.disk[key] == world.truth[key]
 
 
+@pytest.mark.no_cover
 def test_history_is_replayed_from_a_store_when_its_producer_is_dead() -> None:
     world = World(3)
     store = world.store()
@@ -436,6 +448,7 @@ def test_history_comes_from_a_c_store_alone_when_its_producer_is_dead() -> None:
     world.until(lambda: new.disk == c_store.disk, 60)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("who", ["consumer", "store"])
 def test_history_of_many_dead_producers_comes_without_pauses(who: str) -> None:
     world = World(15)

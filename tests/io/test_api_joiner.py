@@ -138,6 +138,7 @@ def drain(stream: list[list[bytes]], known: Joiner | None = None) -> Drained:
         return subscriber.drain()
 
 
+@pytest.mark.no_cover
 @settings(max_examples=200)
 @given(streams)
 def test_any_stream_gives_what_the_grammar_gives_frame_by_frame(stream):
@@ -152,6 +153,7 @@ def test_any_stream_gives_what_the_grammar_gives_frame_by_frame(stream):
     }
 
 
+@pytest.mark.no_cover
 @settings(max_examples=80)
 @given(st.lists(streams, max_size=4))
 def test_what_a_joiner_remembers_changes_nothing_in_the_next_drain(drains):

@@ -27,6 +27,7 @@ def test_arbitrary_frames_are_a_message_or_an_error(sent: list[bytes]) -> None:
     _assert_message_or_error(sent)
 
 
+@pytest.mark.no_cover
 @given(mutated_frames())
 @quick
 def test_damaged_frames_are_a_message_or_an_error(sent: list[bytes]) -> None:
