@@ -273,6 +273,7 @@ class TestStart:
 
 
 class TestPolling:
+    @pytest.mark.alone
     def test_a_zero_timeout_never_waits(self, nodes):
         consumer = nodes.cluster().consumer()
         began = monotonic()

@@ -366,6 +366,7 @@ def no_more_than(before: tuple[int, int, int]) -> bool:
     return all(now <= then for now, then in zip(settled(), before, strict=True))
 
 
+@pytest.mark.alone
 class TestIdleIsIdle:
     def test_nodes_that_have_nothing_to_do_hardly_use_the_processor(self, nodes):
         nodes.cluster()

@@ -103,6 +103,7 @@ def test_publish_gives_up_after_its_timeout_and_accepted_nothing(nodes):
     assert producer.next_offset == 10
 
 
+@pytest.mark.alone
 def test_publish_with_a_zero_timeout_does_not_wait(nodes):
     nodes.towered()
     producer = full_producer(nodes, 10)

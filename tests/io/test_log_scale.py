@@ -49,6 +49,7 @@ def fill(directory: Path, partitions: int, count: int) -> int:
 
 
 @pytest.mark.process
+@pytest.mark.alone
 @pytest.mark.parametrize(("partitions", "count"), [(100, 10_000), (10, 1000)])
 def test_100_million_records_are_opened_in_2_seconds_and_150_mb(tmp_path, partitions, count):
     values = fill(tmp_path, partitions, count)
@@ -63,6 +64,7 @@ def test_100_million_records_are_opened_in_2_seconds_and_150_mb(tmp_path, partit
     assert megabytes < 150
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_million_values_are_opened_in_10_seconds(tmp_path):
     """What merging prevents: every value a hundred records."""

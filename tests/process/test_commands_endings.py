@@ -176,6 +176,7 @@ def test_a_store_that_is_asked_to_end_under_load_keeps_what_it_acknowledged(proc
     assert counted(late) == {"n": acknowledged}
 
 
+@pytest.mark.alone
 def test_a_second_ctrl_c_ends_a_producer_that_still_waits_for_a_store(processes):
     (processes.directory / "line").write_bytes(b"a\n")
     producer = processes.start(dafka("produce", "t", "line", "--verbose", *NOBODY))

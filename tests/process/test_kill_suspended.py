@@ -9,7 +9,7 @@ import pytest
 from tests.support.counting import Counts, counted, counting, told
 from tests.support.processes import dafka, eventually
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.alone]
 
 RATE = 10_000
 COUNT = 4 * RATE

@@ -10,7 +10,7 @@ import zmq
 from tests.support.counting import Counts, counted, counting, told
 from tests.support.processes import Processes, dafka, eventually
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.alone]
 
 COUNT = 10_000
 
