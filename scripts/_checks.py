@@ -3,8 +3,9 @@
 usage: scripts/test [--all] | scripts/test PYTEST-ARGUMENTS
 
   scripts/test            everything but the slow tests: ruff check, ruff format --check,
-                          mypy --strict, pytest with coverage of at least 90 %
-  scripts/test --all      the same, and the slow tests as well
+                          mypy --strict, pytest with coverage of at least 90 %. Tests run side by
+                          side, those marked "alone" after them, one at a time
+  scripts/test --all      the same, and the slow tests as well, one at a time
   scripts/test ARGUMENTS  only pytest, with these arguments: no other check, no coverage;
                           for example scripts/test -x tests/core -k fetch
 
@@ -12,14 +13,26 @@ A check that fails does not stop the others; the exit code is 1 if any did, and 
 which. Paths are relative to the checkout.
 """
 
+import os
 import subprocess
 import sys
 import tempfile
-import time
 import xml.etree.ElementTree as ET
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 COVERAGE_PERCENT = 90
+
+WORKERS = min(8, (os.cpu_count() or 1) + 1)
+"""Tests that run at once. One more than processors: many tests mostly wait."""
+
+BESIDE = "not alone and not slow"
+ALONE = "alone and not slow"
+ALONE_AND_SLOW = "alone or slow"
+"""Which tests run side by side, and which one at a time after them."""
+
+ENDS_WITHIN_S = 10.0
+"""A tool that was interrupted is killed after this."""
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -42,20 +55,12 @@ def main(arguments: list[str]) -> int:
 
 def check_everything(slow: bool) -> int:
     """Run all checks, and tell at the end which failed."""
-    failed = []
-    for name, command in LINTERS.items():
-        began = time.monotonic()
-        print(f"--- {name}", flush=True)
-        if run(command):
+    with tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(1) as beside:
+        linters = beside.submit(lint)
+        failed, counts = run_tests(slow, Path(directory))
+        for name, output in linters.result().items():
+            print(f"--- {name} FAILED\n{output}", end="")
             failed.append(name)
-            print(f"--- {name} FAILED after {time.monotonic() - began:.1f} s", flush=True)
-    print("--- pytest", flush=True)
-    with tempfile.TemporaryDirectory() as directory:
-        report = Path(directory, "report.xml")
-        code = run(["pytest", *pytest_options(slow), f"--junit-xml={report}"])
-        if code:
-            failed.append("pytest")
-        counts = count(report)
     total = len(LINTERS) + 1
     print(f"{total - len(failed)} of {total} checks succeeded", end="")
     print(f"; FAILED: {', '.join(failed)}" if failed else "")
@@ -63,31 +68,68 @@ def check_everything(slow: bool) -> int:
     return 1 if failed else 0
 
 
-def pytest_options(slow: bool) -> list[str]:
-    """How pytest is run as a check."""
-    coverage = ["--cov", "--cov-report=term-missing", f"--cov-fail-under={COVERAGE_PERCENT}"]
-    return coverage if slow else ["-m", "not slow", *coverage]
+def lint() -> dict[str, str]:
+    """Run the linters, and return what those that failed have said."""
+    said = {}
+    for name, command in LINTERS.items():
+        done = subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=ROOT,
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        if done.returncode:
+            said[name] = done.stdout
+    return said
+
+
+def run_tests(slow: bool, directory: Path) -> tuple[list[str], str]:
+    """Run the tests side by side, then those that must be alone; ["pytest"] if any failed."""
+    reports = [directory / "beside.xml", directory / "alone.xml"]
+    print(f"--- pytest, {WORKERS} at once", flush=True)
+    beside = ["-n", str(WORKERS), "--dist", "loadfile", "--cov", "--cov-report="]
+    code = run(["pytest", "-m", BESIDE, *beside, f"--junit-xml={reports[0]}"])
+    print("--- pytest, one at a time", flush=True)
+    report = ["--cov-report=term-missing", f"--cov-fail-under={COVERAGE_PERCENT}"]
+    alone = ["-m", ALONE_AND_SLOW if slow else ALONE, "--cov", "--cov-append", *report]
+    code |= run(["pytest", *alone, f"--junit-xml={reports[1]}"])
+    return ["pytest"] if code else [], count(reports)
 
 
 def run(command: list[str]) -> int:
     """Run a tool of the environment, and return its exit code."""
-    return subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False).returncode
+    with subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            # The tool was interrupted as well, and first ends the processes of its tests.
+            try:
+                process.wait(ENDS_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            raise
 
 
-def count(report: Path) -> str:
-    """The number of tests that passed and failed, from pytest's report."""
-    try:
-        suites = ET.parse(report).getroot().iter("testsuite")
-    except (OSError, ET.ParseError):
-        return "0 passed, 1 failed (pytest did not come to its end)"
+def count(reports: list[Path]) -> str:
+    """The number of tests that passed and failed, from pytest's reports."""
     numbers = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
-    for suite in suites:
-        for name in numbers:
-            numbers[name] += int(suite.get(name, 0))
+    broken = 0
+    for report in reports:
+        try:
+            suites = list(ET.parse(report).getroot().iter("testsuite"))
+        except (OSError, ET.ParseError):
+            broken += 1
+            continue
+        for suite in suites:
+            for name in numbers:
+                numbers[name] += int(suite.get(name, 0))
     failed = numbers["failures"] + numbers["errors"]
     passed = numbers["tests"] - failed - numbers["skipped"]
     skipped = f", {numbers['skipped']} skipped" if numbers["skipped"] else ""
-    return f"{passed} passed, {failed} failed{skipped}"
+    ended = " (pytest did not come to its end)" if broken else ""
+    return f"{passed} passed, {failed + broken} failed{skipped}{ended}"
 
 
 if __name__ == "__main__":
