@@ -1,7 +1,8 @@
 """A producer with an outbox that is killed again and again, and continued each time.
 
 As a program (`python -m tests.support.outbox_lives TOWER OUTBOX SEED LIVES`) it forks a producer,
-kills it (SIGKILL) after a random while, and so on; a last one lives until everything is
+kills it (SIGKILL) after a random while, which every other time begins when it has published, so
+that a busy machine kills no fewer of those that have; and so on; a last one lives until all is
 acknowledged. Forking saves the start of Python, so that a life can be short.
 
 A record says in which life it was published, so an offset that is used twice shows. Every life
@@ -45,7 +46,10 @@ def lives(printed: bytes) -> Iterator[tuple[int, str, int]]:
         yield int(life), partition, int(first)
 
 
-def _live(life: int, tower: str, outbox: str, chance: random.Random, *, last: bool) -> None:
+def _live(
+    life: int, tower: str, outbox: str, chance: random.Random, published: int, *, last: bool
+) -> None:
+    """Publish, and tell the descriptor `published` of the first burst."""
     settings = {
         "outbox": outbox,
         "outbox_durability": chance.choice(["fsync", "os"]),
@@ -60,6 +64,8 @@ def _live(life: int, tower: str, outbox: str, chance: random.Random, *, last: bo
         while not last or producer.next_offset < first + _LAST_RECORDS:
             for _ in range(burst):
                 producer.publish(content(life, producer.next_offset))
+            if producer.next_offset == first + burst:
+                os.write(published, b"!")
             gevent.sleep(0.001)
         producer.flush()
 
@@ -71,18 +77,23 @@ def main(tower: str, outbox: str, seed: str, count: str) -> None:
         last = life == int(count)
         pause = chance.uniform(0.0, chance.choice([_SHORT_S, _SHORT_S, _LONG_S]))
         own = random.Random(chance.random())
+        seen, published = os.pipe()
         child = os.fork()
         if not child:
             status = 1
             try:
-                _live(life, tower, outbox, own, last=last)
+                _live(life, tower, outbox, own, published, last=last)
                 status = 0
             finally:
                 os._exit(status)
+        os.close(published)
         if not last:
+            if life % 2:
+                os.read(seen, 1)
             time.sleep(pause)
             os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
+        os.close(seen)
         wanted = 0 if last else signal.SIGKILL
         if status != wanted:
             sys.exit(f"life {life} ended with {status} instead of {wanted}")
