@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -59,7 +60,8 @@ def test_the_quickstart_prints_three_records(tmp_path):
 
 
 @pytest.mark.io
-def test_the_examples_of_the_package_are_true():
+def test_the_examples_of_the_package_are_true(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     failed, tried = doctest.testmod(dafka)
     assert (failed, tried) == (0, 2)
 
