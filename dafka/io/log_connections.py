@@ -58,15 +58,21 @@ class Connections:
 
     A connection per thread, as diskcache has them, could be closed by that thread only; but
     threads of a pool come and go without telling.
+
+    One more is open all the time and never lent. Where the last connection is closed, SQLite
+    gives up its index of the write-ahead log, which the next one makes again from the file: then
+    nothing could be read on a full disk, and a transaction would count whose sync has failed.
     """
 
     def __init__(self, database: Path, synchronous: int) -> None:
+        """Raises `sqlite3.Error` if the database cannot be used."""
         self._database = database
         self._pragmas = {**PRAGMAS, "synchronous": synchronous}
         self._idle: list[sqlite3.Connection] = []
         self._lent = 0
         self._closed = False
         self._changed = threading.Condition()
+        self._anchor = self._connect()
 
     @contextmanager
     def lend(self) -> Iterator[sqlite3.Connection]:
@@ -115,3 +121,4 @@ class Connections:
             self._changed.wait_for(lambda: not self._lent)
             while self._idle:
                 self._idle.pop().close()
+            self._anchor.close()

@@ -112,9 +112,10 @@ def test_connections_are_used_again_and_all_closed(tmp_path, monkeypatch):
         for offset in range(20):
             in_thread(functools.partial(log.append, [Run("t", A, offset, [b"x"])]))
             in_thread(lambda: log.read("t", A, 0, max_records=1, max_bytes=1))
-        assert len(opened) == 1
-    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
-        opened[0].execute("SELECT 1")
+        assert len(opened) == 2, "one is lent, and one stays open besides"
+    for connection in opened:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
 
 
 def test_closing_waits_for_what_is_under_way(tmp_path):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import _sqlite3
 import ctypes
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ctypes import CFUNCTYPE, POINTER, Structure, c_char_p, c_int, c_int64, c_void_p
 from dataclasses import dataclass
@@ -17,6 +17,8 @@ from functools import partial
 from typing import Any
 
 import pytest
+
+IOERR_FSYNC = 1034
 
 _Open = CFUNCTYPE(c_int, c_void_p, c_void_p, c_void_p, c_int, c_void_p)
 _Delete = CFUNCTYPE(c_int, c_void_p, c_void_p, c_int)
@@ -53,8 +55,8 @@ class _Vfs(Structure):
     )
 
 
-class _Methods(Structure):
-    """sqlite3_io_methods."""
+class Methods(Structure):
+    """sqlite3_io_methods: what SQLite can do with a file."""
 
     _fields_ = (
         ("iVersion", c_int),
@@ -71,14 +73,15 @@ class _Methods(Structure):
 class _File(Structure):
     """sqlite3_file."""
 
-    _fields_ = (("pMethods", POINTER(_Methods)),)
+    _fields_ = (("pMethods", POINTER(Methods)),)
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
     """One thing that was done to the disk, or told by the test (`what` is "told").
 
-    `what`: create, remove and names concern `path`; write, truncate and sync file number `file`.
+    `what`: create and remove concern `path`; write, truncate, sync and unsynced (a sync that has
+    failed) file number `file`.
     "names" means that the directory was synced: names made or removed before are durable.
     """
 
@@ -95,15 +98,21 @@ class Disk:
 
     def __init__(self) -> None:
         self.done: list[Done] = []
+        self.sync_fails: Callable[[], bool] = lambda: False
+        """Asked at each sync: it fails, and what was to be synced may be on the disk or not."""
         self._syncs_names = False
         self._numbers: dict[str, int] = {}
         self._open: dict[int, int] = {}
-        self._methods: dict[int, _Methods] = {}
+        self._methods: dict[int, Methods] = {}
         self._library = _library()
+
+    def note(self, done: Done) -> None:
+        """Record something."""
+        self.done.append(done)
 
     def tell(self, told: Any) -> None:
         """Note something among what is done to the disk."""
-        self.done.append(Done("told", told=told))
+        self.note(Done("told", told=told))
 
     @contextmanager
     def watching(self) -> Iterator[Disk]:
@@ -114,20 +123,25 @@ class Disk:
         self._vfs = vfs = _Vfs.from_buffer_copy(self._real)
         vfs.zName = b"watched"
         vfs.xOpen, vfs.xDelete = _Open(self._on_open), _Delete(self._on_delete)
-        open_directory = self._real.xGetSystemCall(ctypes.byref(self._real), b"openDirectory")
+        open_directory = self.system_call(b"openDirectory")
         self._open_directory = _OpenDirectory(open_directory)
         hook = _OpenDirectory(self._on_open_directory)
         self._library.sqlite3_vfs_register(ctypes.byref(vfs), 1)
-        self._set_call(b"openDirectory", ctypes.cast(hook, c_void_p))
+        self.set_system_call(b"openDirectory", ctypes.cast(hook, c_void_p).value)
         try:
             yield self
         finally:
-            self._set_call(b"openDirectory", c_void_p(open_directory))
+            self.set_system_call(b"openDirectory", open_directory)
             self._library.sqlite3_vfs_unregister(ctypes.byref(vfs))
             self._library.sqlite3_vfs_register(ctypes.byref(self._real), 1)
 
-    def _set_call(self, name: bytes, function: c_void_p) -> None:
-        assert self._real.xSetSystemCall(ctypes.byref(self._real), name, function) == 0
+    def system_call(self, name: bytes) -> int:
+        """The address of what SQLite calls the system by; 0 if it has no use for this call."""
+        return self._real.xGetSystemCall(ctypes.byref(self._real), name) or 0
+
+    def set_system_call(self, name: bytes, address: int | None) -> None:
+        """Let SQLite call this instead."""
+        assert self._real.xSetSystemCall(ctypes.byref(self._real), name, address) == 0
 
     # Names
 
@@ -139,16 +153,16 @@ class Disk:
         if code == 0 and path:
             if not existed or path not in self._numbers:
                 self._numbers[path] = len(self.done) + 1
-                self.done.append(Done("create", path, self._numbers[path]))
+                self.note(Done("create", path, self._numbers[path]))
             self._open[file] = self._numbers[path]
             pointer = _File.from_address(file)
             pointer.pMethods = ctypes.pointer(self._watched(pointer.pMethods.contents))
         return code
 
-    def _watched(self, real: _Methods) -> _Methods:
+    def _watched(self, real: Methods) -> Methods:
         address = ctypes.addressof(real)
         if address not in self._methods:
-            methods = _Methods.from_buffer_copy(real)
+            methods = Methods.from_buffer_copy(real)
             methods.xClose = _Close(partial(self._on_close, real))
             methods.xWrite = _Write(partial(self._on_write, real))
             methods.xTruncate = _Truncate(partial(self._on_truncate, real))
@@ -161,7 +175,7 @@ class Disk:
         code = int(self._real.xDelete(ctypes.byref(self._real), name, sync))
         if code == 0:
             self._numbers.pop(path, None)
-            self.done.append(Done("remove", path))
+            self.note(Done("remove", path))
             self._sync_names()
         return code
 
@@ -173,29 +187,32 @@ class Disk:
     def _sync_names(self) -> None:
         if self._syncs_names:
             self._syncs_names = False
-            self.done.append(Done("names"))
+            self.note(Done("names"))
 
     # Contents
 
-    def _on_close(self, real: _Methods, file: int) -> int:
+    def _on_close(self, real: Methods, file: int) -> int:
         self._open.pop(file)
         return int(real.xClose(file))
 
-    def _on_write(self, real: _Methods, file: int, data: int, size: int, offset: int) -> int:
+    def _on_write(self, real: Methods, file: int, data: int, size: int, offset: int) -> int:
         code = int(real.xWrite(file, data, size, offset))
         written = ctypes.string_at(data, size)
-        self.done.append(Done("write", "", self._open[file], offset, written))
+        self.note(Done("write", "", self._open[file], offset, written))
         return code
 
-    def _on_truncate(self, real: _Methods, file: int, size: int) -> int:
+    def _on_truncate(self, real: Methods, file: int, size: int) -> int:
         code = int(real.xTruncate(file, size))
-        self.done.append(Done("truncate", "", self._open[file], size))
+        self.note(Done("truncate", "", self._open[file], size))
         return code
 
-    def _on_sync(self, real: _Methods, file: int, flags: int) -> int:
+    def _on_sync(self, real: Methods, file: int, flags: int) -> int:
+        if self.sync_fails():
+            self.note(Done("unsynced", "", self._open[file]))
+            return IOERR_FSYNC
         code = int(real.xSync(file, flags))
         if code == 0:
-            self.done.append(Done("sync", "", self._open[file]))
+            self.note(Done("sync", "", self._open[file]))
             self._sync_names()
         return code
 
