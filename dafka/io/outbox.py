@@ -21,7 +21,7 @@ from dafka.io.driver import Driver
 from dafka.io.life import node_logger
 from dafka.io.log import Damaged, Log
 from dafka.io.outbox_identity import identify
-from dafka.io.threads import Threads
+from dafka.io.threads import Threads, within
 
 TAKE_RECORDS = 256
 """Most records that are taken at once; the hub has its turn in between."""
@@ -30,6 +30,7 @@ _COMMIT_BYTES = 32 * 1024 * 1024
 _LOAD_BYTES = 1024 * 1024
 _DROP_PAUSE_S = 1.0
 """What is acknowledged is dropped this often: each time is a commit, which new records wait for."""
+_CLOSE_S = 0.5
 _RETRY_S = 0.2
 _RETRY_MAX_S = 5.0
 
@@ -129,8 +130,9 @@ class Outbox:
             )
 
     def close(self) -> None:
-        """Let go of the directory."""
-        self._log.close()
+        """Let go of the directory: at once, or as soon as another program lets go of it."""
+        if not within(_CLOSE_S, self._log.close):
+            logger.warning("outbox not closed yet directory=%s", self.directory)
         self._threads.close()
 
     # What the producer does

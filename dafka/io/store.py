@@ -7,6 +7,7 @@ reads run in threads, so the loops never wait for the disk.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 import gevent
@@ -24,7 +25,10 @@ from dafka.io.keeper import Keeper
 from dafka.io.life import Life, configured, new_address, node_logger
 from dafka.io.log import Damage, Damaged, Log
 from dafka.io.node import Wiring
-from dafka.io.threads import Threads
+from dafka.io.threads import Threads, within
+
+_STOP_S = 2.0
+_CLOSE_S = 0.5
 
 logger = node_logger("store")
 
@@ -121,19 +125,25 @@ class Store(Life):
         self.drivers = (writer, reader)
 
     def stop(self, timeout: float | None = None) -> None:
-        """Write and acknowledge what was received, then end; safe to call twice."""
+        """Write and acknowledge what was received, then end; safe to call twice.
+
+        Takes at most `timeout` seconds (None: 2), and a moment to close what is open. A database
+        that another program has locked is closed as soon as it lets go.
+        """
         if not self.started or self._stopped:
             return
         self._stopped = True
+        until = monotonic() + (_STOP_S if timeout is None else timeout)
         writer, reader = self.drivers
-        reader.stop(timeout)
-        writer.stop(timeout)
-        self._committer.stop(2.0 if timeout is None else timeout)
+        for stop in (reader.stop, writer.stop, self._committer.stop):
+            stop(max(0.0, until - monotonic()))
         self._writer_wiring.close()
         self._reader_wiring.close()
-        self._log.close()
+        if within(max(_CLOSE_S, until - monotonic()), self._log.close):
+            logger.info("store stopped data=%s", self._log.directory)
+        else:
+            logger.warning("store stopped before it could close data=%s", self._log.directory)
         self._threads.close()
-        logger.info("store stopped data=%s", self._log.directory)
 
     def partitions(self) -> list[Extent]:
         """What is stored of every partition at this moment."""

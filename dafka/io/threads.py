@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
+import gevent
 from gevent.threadpool import ThreadPool
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_CLOSE_S = 0.1
 
 
 class Threads:
@@ -20,18 +23,39 @@ class Threads:
     def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `function` in a thread, and return or raise what it returns or raises."""
 
-        def call() -> tuple[T, None] | tuple[None, BaseException]:
-            # gevent prints every exception that leaves a thread, even those that are handled.
-            try:
-                return function(*args, **kwargs), None
-            except BaseException as error:
-                return None, error
-
-        value, error = self._pool.apply(call)
+        value, error = self._pool.apply(_called, (lambda: function(*args, **kwargs),))
         if error is not None:
             raise error
         return value  # type: ignore[no-any-return]
 
     def close(self) -> None:
-        """Let the threads end."""
-        self._pool.kill()
+        """Let the threads end: at once if nothing runs in them, or else when that has ended."""
+        _close(self._pool)
+
+
+def within(timeout: float, function: Callable[[], object]) -> bool:
+    """Call `function` in a thread of its own; False if it has not ended after `timeout` seconds.
+
+    Then it goes on, and nobody hears of its end.
+    """
+    pool = ThreadPool(1)
+    call = pool.spawn(_called, function)
+    call.wait(timeout)
+    ended = bool(call.ready())
+    _close(pool)
+    if ended and (error := call.get()[1]) is not None:
+        raise error
+    return ended
+
+
+def _called(function: Callable[[], T]) -> tuple[T, None] | tuple[None, BaseException]:
+    # gevent prints every exception that leaves a thread, even those that are handled.
+    try:
+        return function(), None
+    except BaseException as error:
+        return None, error
+
+
+def _close(pool: ThreadPool) -> None:
+    # It would wait without bound for what runs.
+    gevent.spawn(pool.kill).join(_CLOSE_S)

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import random
 import resource
+import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
+import gevent
 import pytest
 
 import dafka
@@ -178,3 +181,19 @@ def test_a_process_whose_files_may_not_grow(nodes, restless, tmp_path):
     assert store.complained().count("store cannot write") == 1
     assert store.end() == 0
     verify(tmp_path / "data", producer.partition, 150)
+
+
+def test_a_process_whose_database_is_locked_ends_in_time(nodes, restless, tmp_path):
+    store = restless.store(Cluster(nodes.tower.sub, nodes.tower.pub), "data")
+    producer = nodes.producer(beacon_interval_s=0.1)
+    publish(producer, 10)
+    producer.flush(20)
+    with closing(sqlite3.connect(tmp_path / "data" / "cache.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        publish(producer, 10)
+        gevent.sleep(0.3)  # whether the commit has begun or not, the store is to end
+        assert store.end() == 0
+        assert producer.acknowledged == 10
+    assert "store stopped before it could close" in store.complained()
+    restless.store(Cluster(nodes.tower.sub, nodes.tower.pub), "data")
+    producer.flush(20)
