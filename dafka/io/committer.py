@@ -20,7 +20,7 @@ from dafka.core.run import Run
 from dafka.errors import StoreError
 from dafka.io.driver import LimitedLog
 from dafka.io.keeper import Keeper
-from dafka.io.log import Log
+from dafka.io.log import Log, Moved
 from dafka.io.threads import Threads
 
 Change = Append | Drop | Repair
@@ -105,6 +105,9 @@ class Committer:
         except _Abandoned:
             # What comes after would leave a hole: nothing of it is written or acknowledged.
             logger.warning("store stopped with unwritten records, none of them acknowledged")
+        except Moved as error:
+            self.healthy = False
+            self._failed(error)
         except Exception as error:
             self._failed(error)
 
@@ -153,6 +156,8 @@ class Committer:
             try:
                 self._threads.run(change)
                 break
+            except Moved:
+                raise
             except StoreError as error:
                 self.healthy = False
                 self._limited.warn("disk", f"store cannot write, and will retry: {error}")
@@ -167,6 +172,8 @@ class Committer:
     def _repair(self, run: Run) -> None:
         try:
             self._threads.run(self._log.repair, run)
+        except Moved:
+            raise
         except StoreError as error:
             self._limited.warn("repair", f"store cannot repair, and will retry: {error}")
         else:
@@ -183,6 +190,8 @@ class Committer:
         began = monotonic()
         try:
             trimmed, more = self._threads.run(self._keeper.step)
+        except Moved:
+            raise
         except StoreError as error:
             self._limited.warn("upkeep", f"store cannot tidy up, and will retry: {error}")
             return self._interval_s

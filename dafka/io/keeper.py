@@ -30,6 +30,8 @@ class Keeper:
 
         Raises `StoreError` if the disk does not let us.
         """
+        # An idle store, which commits nothing, is to notice it as well.
+        self._log.check_place()
         trimmed = self._drop() if self._rules else []
         if trimmed:
             return trimmed, True

@@ -29,6 +29,7 @@ from dafka.io.log_connections import (
     PRAGMAS,
     SYNCHRONOUS,
     Connections,
+    Moved,
     cause,
 )
 from dafka.io.log_damage import Damage, Damaged, Quarantine
@@ -39,7 +40,7 @@ from dafka.io.log_load import load
 from dafka.io.log_reading import Oldest, Reader
 from dafka.io.log_writing import Writer
 
-__all__ = ["MAX_CONTENT_BYTES", "Damage", "Damaged", "Extent", "Log", "Oldest"]
+__all__ = ["MAX_CONTENT_BYTES", "Damage", "Damaged", "Extent", "Log", "Moved", "Oldest"]
 
 _SETTINGS = {
     "eviction_policy": "none",
@@ -107,8 +108,11 @@ class _Cache(diskcache.Cache):  # type: ignore[misc]
     def change(self) -> Iterator[_Cache]:
         """The same within a transaction, which is durable when this ends without an error."""
         try:
+            # Before as well: a connection that is opened now would be one to other files.
+            self.connections.check_place()
             with self.lend(), self.transact():
                 yield self
+            self.connections.check_place()
         except diskcache.Timeout as error:
             # Its name hides what the database said.
             raise sqlite3.OperationalError(cause(error)) from error
@@ -122,7 +126,8 @@ class Log:
     may be lost (never torn) if the machine loses power. `clock` returns seconds since 1970.
 
     What changes the log (`append`, `drop`, `merge`, `repair`, `vacuum`) is called by one thread at
-    a time, everything else by any. Raises `StoreError` for what cannot be read or written now.
+    a time, everything else by any. Raises `StoreError` for what cannot be read or written now, and
+    `Moved` for what is not to be tried again.
     """
 
     def __init__(
@@ -254,6 +259,10 @@ class Log:
         """
         self._opened()
         self._writer.repair(run)
+
+    def check_place(self) -> None:
+        """Raise `Moved` if the directory or its files were removed, renamed or replaced."""
+        self._opened().connections.check_place()
 
     def vacuum(self, max_pages: int = 1024) -> bool:
         """Give space that is free back to the file system; True if there is more to do.

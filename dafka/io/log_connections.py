@@ -5,6 +5,7 @@ Decides durability, for it is a setting of each connection; knows nothing of wha
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from dafka.errors import Closed
+from dafka.errors import Closed, StoreError
 
 BUSY_TIMEOUT_S = 10
 """How long a foreign program, such as a backup, may lock the database before a write fails."""
@@ -53,6 +54,17 @@ def cause(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
+class Moved(StoreError):
+    """The files that are open are not those in the log's directory: what they get is lost."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(
+            f"{directory} was removed, renamed or replaced while it was in use, so nothing is"
+            " acknowledged any more: put back the directory that was there and start again, or"
+            " start with an empty one, which other stores will fill"
+        )
+
+
 class Connections:
     """As many connections as there are operations at the same time, each lent to one of them.
 
@@ -72,7 +84,9 @@ class Connections:
         self._lent = 0
         self._closed = False
         self._changed = threading.Condition()
+        self._files = (database, Path(f"{database}-wal"))
         self._anchor = self._connect()
+        self._places = self._find()
 
     @contextmanager
     def lend(self) -> Iterator[sqlite3.Connection]:
@@ -113,6 +127,23 @@ class Connections:
             connection.close()
             raise
         return connection
+
+    def check_place(self) -> None:
+        """Raise `Moved` unless the files that are open are still where they were.
+
+        SQLite does not look: it would write into removed files for ever.
+        """
+        try:
+            places = self._find()
+        except OSError:
+            places = []
+        if places != self._places:
+            raise Moved(self._database.parent)
+
+    def _find(self) -> list[tuple[int, int]]:
+        # Neither can be replaced by ourselves: both are kept as long as one connection is open.
+        found = map(os.stat, self._files)
+        return [(file.st_dev, file.st_ino) for file in found]
 
     def close(self) -> None:
         """Lend no more, wait for those that are lent, and close all."""

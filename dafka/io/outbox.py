@@ -19,7 +19,7 @@ from dafka.core.run import RECORD_COST, Run
 from dafka.errors import StoreError
 from dafka.io.driver import Driver
 from dafka.io.life import node_logger
-from dafka.io.log import Damaged, Log
+from dafka.io.log import Damaged, Log, Moved
 from dafka.io.outbox_identity import identify
 from dafka.io.threads import Threads, within
 
@@ -195,6 +195,8 @@ class Outbox:
                     f"{error}; no store has acknowledged them. Give another outbox, and publish "
                     f"again from offset {error.first} on"
                 )
+            except Moved:
+                raise
             except StoreError as error:
                 trouble = str(error)
         if trouble:

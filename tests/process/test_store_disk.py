@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import resource
+import shutil
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
@@ -181,6 +182,20 @@ def test_a_process_whose_files_may_not_grow(nodes, restless, tmp_path):
     assert store.complained().count("store cannot write") == 1
     assert store.end() == 0
     verify(tmp_path / "data", producer.partition, 150)
+
+
+def test_a_process_whose_directory_is_removed_says_so_and_fails(nodes, restless, tmp_path):
+    store = restless.store(Cluster(nodes.tower.sub, nodes.tower.pub), "data")
+    producer = nodes.producer(beacon_interval_s=0.1)
+    publish(producer, 10)
+    producer.flush(20)
+    shutil.rmtree(tmp_path / "data")
+    publish(producer, 10)
+    until(lambda: store.popen.poll() is not None)
+    assert store.wait() == 1
+    assert producer.acknowledged == 10
+    assert f"{tmp_path / 'data'} was removed, renamed or replaced" in store.complained()
+    assert "Traceback" not in store.complained()
 
 
 def test_a_process_whose_database_is_locked_ends_in_time(nodes, restless, tmp_path):
