@@ -33,7 +33,7 @@ from dafka.io.log_connections import (
     cause,
 )
 from dafka.io.log_damage import Damage, Damaged, Quarantine
-from dafka.io.log_directory import DATABASE, DirectoryLock, take
+from dafka.io.log_directory import DATABASE, DirectoryLock, is_marked, mark, take
 from dafka.io.log_format import MAX_CONTENT_BYTES, BadValue
 from dafka.io.log_index import Index
 from dafka.io.log_load import load
@@ -179,6 +179,10 @@ class Log:
                 cache.add(fmt.VERSION_KEY, fmt.VERSION)
                 cache.add(fmt.IDENTITY_KEY, uuid4().hex.upper().encode())
                 self.identity = cache.get(fmt.IDENTITY_KEY).decode("ascii", "replace")
+                if not is_marked(self.directory):
+                    # With any durability: what is marked is on the disk, in the database itself.
+                    cache._sql("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                    mark(self.directory)
                 load(self._index, cache)
         except BaseException as error:
             self.close()

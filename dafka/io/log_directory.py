@@ -16,7 +16,13 @@ from dafka.io.log_format import VERSION, VERSION_KEY
 
 DATABASE = "cache.db"
 LOCK = "lock"
+MARK = "dafka-log"
+"""The file that tells, from the moment its database is on the disk, that here is a log."""
 
+_MARK_TEXT = f"""\
+Dafka keeps records in this directory: in {DATABASE} and, while it is in use, in {DATABASE}-wal.
+With this file, a {DATABASE} that is missing or empty is a loss, and not a new log.
+"""
 # A file system's own directory: an empty disk mounted as data directory is not a foreign one.
 _NOT_OURS_NOR_FOREIGN = {"lost+found"}
 _HEADER = b"SQLite format 3\0"
@@ -88,11 +94,29 @@ def _make(directory: Path) -> None:
     if directory.parent != directory:
         _make(directory.parent)
     directory.mkdir(exist_ok=True)
-    parent = os.open(directory.parent, os.O_RDONLY | os.O_DIRECTORY)
+    _sync(directory.parent)
+
+
+def mark(directory: Path) -> None:
+    """Tell from now on that the directory holds a log, also after a power failure."""
+    with (directory / MARK).open("w") as file:
+        file.write(_MARK_TEXT)
+        file.flush()
+        os.fsync(file.fileno())
+    _sync(directory)
+
+
+def is_marked(directory: Path) -> bool:
+    """Whether the directory has held a log."""
+    return (directory / MARK).exists()
+
+
+def _sync(directory: Path) -> None:
+    names = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(parent)
+        os.fsync(names)
     finally:
-        os.close(parent)
+        os.close(names)
 
 
 def _recognise(directory: Path, began: bool) -> None:
@@ -103,6 +127,9 @@ def _recognise(directory: Path, began: bool) -> None:
     names = set(os.listdir(directory)) - _NOT_OURS_NOR_FOREIGN
     if names <= {LOCK}:
         return
+    marked = MARK in names
+    if marked and DATABASE not in names:
+        raise _lost(directory, "missing")
     if DATABASE not in names:
         raise StoreError(
             f"{directory} holds other files, such as {min(names - {LOCK})!r}, and no Dafka log:"
@@ -110,18 +137,27 @@ def _recognise(directory: Path, began: bool) -> None:
         )
     try:
         version = _version(directory / DATABASE, began)
-        if version is None and not began:
+        if version is None and not (began or marked):
             raise sqlite3.DatabaseError("it has no entry that tells its format")
     except sqlite3.Error as error:
         raise StoreError(
             f"{directory / DATABASE} is not the database of a Dafka log, or it is damaged"
             f" ({error}): give another directory, or restore this one from a copy"
         ) from error
+    if marked and version is None:
+        raise _lost(directory, "empty")
     if version is not None and version != VERSION:
         raise StoreError(
             f"{directory} holds a Dafka log of the unknown format {version!r}; this Dafka knows"
             f" {VERSION!r}: use the Dafka that wrote it, or give another directory"
         )
+
+
+def _lost(directory: Path, state: str) -> StoreError:
+    return StoreError(
+        f"{directory} has held the records of a Dafka log, but its {DATABASE} is {state}: restore"
+        " the directory from a copy, or empty it to begin a new log, which other stores will fill"
+    )
 
 
 def _version(database: Path, began: bool) -> object:

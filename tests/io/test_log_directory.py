@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -187,16 +188,74 @@ def test_a_log_whose_creation_was_cut_short_is_finished(tmp_path):
     (tmp_path / "cache.db").touch()
     with Log(tmp_path):
         pass
+    (tmp_path / "dafka-log").unlink()
     with closing(sqlite3.connect(tmp_path / "cache.db")) as connection:
         connection.execute("DELETE FROM Cache")
         connection.commit()
     with Log(tmp_path):
         pass
+    (tmp_path / "dafka-log").unlink()
     with closing(sqlite3.connect(tmp_path / "cache.db")) as connection:
         connection.execute("DROP TABLE Cache")
         connection.commit()
     with Log(tmp_path) as log:
         log.append([Run("t", A, 0, [b"x"])])
+
+
+def _delete_entries(database: Path) -> None:
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("DELETE FROM Cache")
+        connection.commit()
+
+
+@pytest.mark.parametrize("locked", [False, True])
+@pytest.mark.parametrize(
+    ("lose", "state"),
+    [
+        (lambda database: os.truncate(database, 0), "empty"),
+        (_delete_entries, "empty"),
+        (Path.unlink, "missing"),
+    ],
+)
+def test_a_log_that_has_lost_its_records_is_not_taken_for_a_new_one(tmp_path, lose, state, locked):
+    with Log(tmp_path) as log:
+        log.append([Run("t", A, 0, [b"x"])])
+    if not locked:
+        (tmp_path / "lock").unlink()
+    lose(tmp_path / "cache.db")
+    before = snapshot(tmp_path)
+    refused(tmp_path, rf"has held the records of a Dafka log, but its cache\.db is {state}")
+    after = {**snapshot(tmp_path), "lock": before.get("lock")}
+    assert {name: after[name] for name in before} == before
+    for path in tmp_path.iterdir():
+        path.unlink()
+    with Log(tmp_path) as log:
+        assert log.partitions() == []
+
+
+@pytest.mark.parametrize("durability", ["fsync", "os"])
+def test_a_log_is_marked_when_its_database_alone_tells_what_it_is(
+    tmp_path, monkeypatch, durability
+):
+    def copy(directory: Path) -> None:
+        (tmp_path / "copy").mkdir()
+        shutil.copy(directory / "cache.db", tmp_path / "copy")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dafka.io.log.mark", copy)
+        with Log(tmp_path / "log", durability=durability) as log:
+            identity = log.identity
+    with Log(tmp_path / "copy") as log:
+        assert log.identity == identity
+
+
+def test_a_log_from_before_there_were_marks_is_marked(tmp_path):
+    with Log(tmp_path) as log:
+        log.append([Run("t", A, 0, [b"x"])])
+    (tmp_path / "dafka-log").unlink()
+    with Log(tmp_path) as log:
+        assert len(log.partitions()) == 1
+        assert (tmp_path / "dafka-log").exists()
 
 
 def test_a_name_that_diskcache_would_expand_is_refused(tmp_path):

@@ -83,8 +83,8 @@ def test_there_are_never_side_files(tmp_path):
     with Log(tmp_path) as log:
         log.append([Run("t", A, 0, [b"x" * size for size in (1, 10**5, 10**6, 10**7)])])
         names = {path.name for path in tmp_path.iterdir()}
-        assert names == {"cache.db", "cache.db-wal", "cache.db-shm", "lock"}
-    assert {path.name for path in tmp_path.iterdir()} == {"cache.db", "lock"}
+        assert names == {"cache.db", "cache.db-wal", "cache.db-shm", "dafka-log", "lock"}
+    assert {path.name for path in tmp_path.iterdir()} == {"cache.db", "dafka-log", "lock"}
 
 
 def test_only_bytes_can_be_stored(tmp_path):

@@ -11,8 +11,10 @@ import hashlib
 import os
 import random
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -20,6 +22,7 @@ from dafka.core.run import Run
 from dafka.errors import StoreError
 from dafka.io import log_connections, log_writing
 from dafka.io.log import Log
+from dafka.io.log_directory import mark
 from tests.support.disk import Disk, Done
 
 PARTITIONS = ("A", "B", "C")
@@ -158,6 +161,7 @@ class Medium:
         self.allowed = self.due
         self._lazy = lazy
         self._chance = random.Random(0)
+        self._mark_left = [False]
         self._files: dict[int, File] = {}
         self._names: dict[str, int] = {}
         self._renamed: list[Done] = []
@@ -165,6 +169,10 @@ class Medium:
     def do(self, done: Done) -> None:
         """The next thing that was done."""
         match done.what:
+            case "told" if done.told == "marked":
+                self._mark_left = [True]
+            case "told" if done.told == "marking":
+                self._mark_left = [False, True]
             case "told":
                 self._told(*done.told)
             case "create" | "remove":
@@ -204,6 +212,8 @@ class Medium:
         directory.mkdir()
         # Made before all others. SQLite does not read what it finds in -shm after a start.
         (directory / "lock").write_bytes(b"")
+        if chance.choice(self._mark_left):
+            mark(directory)
         (directory / "cache.db-shm").write_bytes(chance.randbytes(32768))
         for path, number in self._named(chance.randint(0, len(self._renamed))).items():
             (directory / os.path.basename(path)).write_bytes(self._files[number].left(chance))
@@ -228,6 +238,12 @@ def verify(directory: Path, medium: Medium, times: int) -> State:
     return held
 
 
+def _marked(disk: Disk, directory: Path) -> None:
+    disk.tell("marking")
+    mark(directory)
+    disk.tell("marked")
+
+
 def lose_power_often(
     log: Log,
     medium: Medium,
@@ -241,7 +257,7 @@ def lose_power_often(
     """Record a load, and lose power at that many moments; after how many of them less was held."""
     print(f"seed {seed}")  # noqa: T201 - shown when the test fails
     disk = Disk()
-    with disk.watching():
+    with disk.watching(), patch("dafka.io.log.mark", partial(_marked, disk)):
         load = Load(log, disk, seed, times, refused)
         for _ in range(lives):
             load.live(changes=60)
