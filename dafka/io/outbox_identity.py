@@ -55,6 +55,15 @@ def identify(directory: Path, topic: str, fresh: str, extents: Iterable[Extent])
     return partition
 
 
+def refuse_outbox(directory: Path) -> None:
+    """Raise `StoreError` if a directory is an outbox: a store is to keep out of it."""
+    if (directory / FILE).exists():
+        raise StoreError(
+            f"{directory} is the outbox of a producer, as its file {FILE} tells: give the store a"
+            " directory of its own"
+        )
+
+
 def _read(file: Path) -> tuple[str, str] | None:
     """Topic and partition; None if there is no file."""
     try:

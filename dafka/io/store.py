@@ -25,6 +25,7 @@ from dafka.io.keeper import Keeper
 from dafka.io.life import Life, configured, new_address, node_logger
 from dafka.io.log import Damage, Damaged, Log
 from dafka.io.node import Wiring
+from dafka.io.outbox_identity import refuse_outbox
 from dafka.io.threads import Threads, within
 
 _STOP_S = 2.0
@@ -69,6 +70,7 @@ class Store(Life):
             raise Closed("a store can be started once")
         self._threads = Threads(3)
         try:
+            self._threads.run(refuse_outbox, self._log.directory)
             self._threads.run(self._log.open)
             self._open_nodes()
         except Exception:

@@ -10,7 +10,7 @@ import gevent
 import pytest
 
 import dafka
-from dafka.core.run import RECORD_COST
+from dafka.core.run import RECORD_COST, Run
 from dafka.io import refusals
 from dafka.io.log import Damaged, Log
 from dafka.io.outbox import Outbox
@@ -341,14 +341,23 @@ def test_outbox_that_does_not_know_whose_it_is_is_refused(nodes, box, text):
     assert kept(box) == (0, 3)
 
 
-def test_outbox_that_a_store_has_written_to_is_refused(nodes, box):
+def test_a_store_keeps_out_of_an_outbox(nodes, box):
     nodes.towered()
     left_behind(nodes, box, 3)
-    store = nodes.store(box)
-    producer = nodes.producer("other")
-    producer.publish(b"x")
-    producer.flush(20)
-    store.stop()
+    before = {file.name: file.read_bytes() for file in box.iterdir()}
+    with pytest.raises(dafka.StoreError, match="is the outbox of a producer") as error:
+        nodes.store(box)
+    assert str(box) in str(error.value)
+    assert {file.name: file.read_bytes() for file in box.iterdir()} == before
+    nodes.store()
+    nodes.producer(outbox=box).flush(20)
+
+
+def test_outbox_that_holds_what_is_not_its_own_is_refused(nodes, box):
+    nodes.towered()
+    left_behind(nodes, box, 3)
+    with Log(box) as log:
+        log.append([Run("other", "A" * 32, 0, [b"x"])])
     with pytest.raises(dafka.StoreError, match=r"topic 'other', partition .* not its own"):
         nodes.producer(outbox=box)
 
