@@ -265,6 +265,8 @@ class StoreConfig(NodeConfig):
     """What is not kept for ever, for topics by name: the first rule that matches counts."""
     upkeep_interval_s: float = 5.0
     """Time between two looks at what is to be dropped, merged or given back to the disk."""
+    scrub_interval_s: float = 604_800.0
+    """Time in which all that is stored is verified once, a bit at each upkeep; 0: never."""
     slice_bytes: int = MIB
     """Answers are cut into slices of about this size, so that one reader does not starve others."""
 
@@ -282,6 +284,8 @@ class StoreConfig(NodeConfig):
         )
         if not self.data:
             raise ConfigError("data is empty: give the directory of the records")
+        if self.scrub_interval_s < 0:
+            raise ConfigError(f"scrub_interval_s is {self.scrub_interval_s!r}: 0 means never")
         parse_rules(self.retention)
         _durable("durability", self.durability)
 

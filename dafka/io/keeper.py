@@ -1,4 +1,5 @@
-"""Looks after a log between commits: drops what has expired, merges small values, frees space.
+"""Looks after a log between commits: drops what has expired, merges small values, frees space,
+verifies what nobody has read for long.
 
 Plain blocking code, to be called in a thread by whoever also appends. What is to go,
 `dafka.core.retention` decides.
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dafka.core.extent import Extent
 from dafka.core.retention import Held, overdue
 from dafka.io.log import Log
+from dafka.io.scrub import Scrub
 from dafka.retention import Retention, rule_for
 
 
@@ -19,9 +21,14 @@ class Keeper:
     """Upkeep of one log, in steps of bounded size. `clock` returns seconds since 1970."""
 
     def __init__(
-        self, log: Log, rules: Sequence[Retention], clock: Callable[[], float] = time.time
+        self,
+        log: Log,
+        rules: Sequence[Retention],
+        scrub: Scrub,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._log = log
+        self._scrub = scrub
         self._rules = rules
         self._clock = clock
 
@@ -35,7 +42,8 @@ class Keeper:
         trimmed = self._drop() if self._rules else []
         if trimmed:
             return trimmed, True
-        return [], self._log.merge() or self._log.vacuum()
+        untidy = self._log.merge() or self._log.vacuum()
+        return [], self._scrub.step() or untidy
 
     def _drop(self) -> list[Extent]:
         """Drop the oldest value of every partition where it is overdue."""

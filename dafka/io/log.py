@@ -349,6 +349,13 @@ class Log:
             *(Damage(*name, 0, -1, lost) for name in self._index.unplaced()),
         ]
 
+    def verify(self, topic: str, partition: str, offset: int) -> tuple[int, int] | None:
+        """Verify the value at an offset: where the next one begins, and the size of this one.
+
+        None if the offset is not kept. Raises `Damaged`, and remembers it; or `StoreError`.
+        """
+        return self._reader.verify(topic, partition, offset)
+
     def check(self, progress: Callable[[int], object] = lambda _: None) -> Iterator[Damage]:
         """Read and verify everything, yielding what is damaged; the log may be in use meanwhile.
 

@@ -127,6 +127,17 @@ class Reader:
                 self._quarantine.add(Damage(topic, partition, first, span.last, str(error)))
                 raise Damaged(topic, partition, first, span.last, str(error)) from error
 
+    def verify(self, topic: str, partition: str, offset: int) -> tuple[int, int] | None:
+        """Verify the value at an offset: where the next one begins, and the size of this one.
+
+        None if the offset is not kept. Raises `Damaged`, and remembers it.
+        """
+        span = self._index.find(topic, partition, offset)
+        if span is None:
+            return None
+        self.value(topic, partition, span)
+        return span.last + 1, 0 if span.key is None else fmt.key_size(span.key)
+
     def _load(self, span: Span) -> Value:
         try:
             if span.key is None:

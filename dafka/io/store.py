@@ -26,6 +26,7 @@ from dafka.io.life import Life, configured, new_address, node_logger
 from dafka.io.log import Damage, Damaged, Log
 from dafka.io.node import Wiring
 from dafka.io.outbox_identity import refuse_outbox
+from dafka.io.scrub import Scrub
 from dafka.io.threads import Threads, within
 
 _STOP_S = 2.0
@@ -96,7 +97,8 @@ class Store(Life):
         self._reader_wiring = Wiring(
             "store", self.reader_address, self.config, self._reader, reader
         )
-        keeper = Keeper(self._log, self.config.rules)
+        scrub = Scrub(self._log, self.config.scrub_interval_s)
+        keeper = Keeper(self._log, self.config.rules, scrub)
         self._committer = Committer(
             *(self._log, keeper, self._threads, writer.limited),
             interval_s=self.config.upkeep_interval_s,
