@@ -66,8 +66,8 @@ def test_a_store_whose_database_is_locked_ends_in_time(nodes, tmp_path, pulse, c
         pulse.longest = 0.0
         began = monotonic()
         store.stop(0.3)
-        assert monotonic() - began < 3.0, "SQLite waits ten seconds for a lock"
-        assert pulse.longest < 1.0
+        assert monotonic() - began < 5.0, "SQLite waits ten seconds for a lock"
+        assert pulse.longest < 3.0
         assert producer.acknowledged == 10
         assert not opened(data), "another store would write beside the one that ends"
         assert "store stopped before it could close" in caplog.text
@@ -92,8 +92,8 @@ def test_a_producer_whose_outbox_is_locked_ends_in_time(
         until(lambda: producer._outbox._log._writer._busy.locked(), what="a commit that waits")
         began = monotonic()
         producer.stop(0.2)
-        assert monotonic() - began < 3.0, "SQLite waits ten seconds for a lock"
-        assert pulse.longest < 1.0
+        assert monotonic() - began < 5.0, "SQLite waits ten seconds for a lock"
+        assert pulse.longest < 3.0
         assert "outbox not closed yet" in caplog.text
     until(lambda: opened(outbox))
 
