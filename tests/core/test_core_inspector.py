@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import count
 
 import pytest
+from simulation.world import Faults, Node, World
 from support.machines import (
     CONSUMER,
     ENDPOINT,
@@ -18,7 +19,6 @@ from support.machines import (
     only,
     sent,
 )
-from support.network import Faults, Node, World
 
 from dafka.core import inspector as module
 from dafka.core.actions import Action, Send, Settled, Subscribe

@@ -16,16 +16,15 @@ from itertools import count
 from random import Random
 from typing import Any, TypeVar
 
-from support.c_producer import CProducer
-from support.network_c_store import CStoreNode
-from support.network_links import Faults
-from support.network_nodes import ConsumerNode, Key, Node, ProducerNode, StoreNode
-
 from dafka.config import ConsumerConfig, ProducerConfig, StoreConfig
 from dafka.core import actions as act
 from dafka.core.consumer import Consumer
 from dafka.core.producer import Producer
 from dafka.core.run import Origin, Run
+from simulation.c_producer import CProducer
+from simulation.c_store import CStoreNode
+from simulation.links import Faults
+from simulation.nodes import ConsumerNode, Key, Node, ProducerNode, StoreNode
 
 __all__ = [
     "CStoreNode",

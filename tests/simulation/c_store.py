@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from support.network_nodes import Key, Node
-
 from dafka.core.actions import Action, Send, SendDirect, Subscribe
 from dafka.core.role import Role, named_in
 from dafka.core.run import Arrival, Origin, Run
@@ -22,9 +20,10 @@ from protocol import (
     StoreHello,
     subscription,
 )
+from simulation.nodes import Key, Node
 
 if TYPE_CHECKING:
-    from support.network import World
+    from simulation.world import World
 
 _BLOCK = 100_000
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Any
 
-from support.c_producer import CProducer
-from support.network_links import Connection, Frames, join
-
 from dafka.config import StoreConfig
 from dafka.core import actions as act
 from dafka.core.consumer import Consumer
@@ -18,9 +15,11 @@ from dafka.core.store_reader import StoreReader
 from dafka.core.store_writer import StoreWriter
 from protocol import DirectHead, DirectRecord, Message, Record, StoreHello, build, record_prefix
 from protocol import subscription as prefix_of
+from simulation.c_producer import CProducer
+from simulation.links import Connection, Frames, join
 
 if TYPE_CHECKING:
-    from support.network import World
+    from simulation.world import World
 
 Key = tuple[str, str]
 """Topic and partition."""

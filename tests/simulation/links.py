@@ -11,8 +11,8 @@ from dafka.core.run import Arrival, Origin, Run
 from protocol import DirectRecord, Message, Record, parse
 
 if TYPE_CHECKING:
-    from support.network import World
-    from support.network_nodes import Node
+    from simulation.nodes import Node
+    from simulation.world import World
 
 Frames = list[bytes]
 

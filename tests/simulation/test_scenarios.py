@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from support.network import ConsumerNode, CStoreNode, Faults, Key, ProducerNode, StoreNode, World
 
 from protocol import DeleteTopic
+from simulation.world import ConsumerNode, CStoreNode, Faults, Key, ProducerNode, StoreNode, World
 
 LIVES = 70
 MOST_STORES = 4
