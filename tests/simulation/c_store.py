@@ -141,6 +141,7 @@ class CStoreNode:
 
     def __init__(self, world: World) -> None:
         self.world = world
+        self.process = world.process("C store")
         self.disk: dict[Key, list[bytes]] = {}
         self.alive = False
 
@@ -149,7 +150,9 @@ class CStoreNode:
         world, self.alive = self.world, True
         writer = _CWriter(self, world.address())
         reader = _CReader(self, world.address(), writer.address)
-        self.writer, self.reader = Node(world, writer), Node(world, reader)
+        self.writer = Node(world, writer, process=self.process)
+        self.reader = Node(world, reader, process=self.process)
+        world.note(self.writer, "starts")
         for node in (self.writer, self.reader):
             node.perform(node.machine.start())
             world.introduce(node)
@@ -159,6 +162,7 @@ class CStoreNode:
         self.alive = False
         self.world.crash(self.writer)
         self.world.crash(self.reader)
+        self.process.ended()
 
     def write(self, run: Run) -> None:
         """Keep the next records of a partition."""
@@ -168,3 +172,4 @@ class CStoreNode:
         self.world.check(run.first == len(records), "no gap on a C store's disk", run)
         self.world.check(run.contents == truth, "right contents on a C store's disk", run)
         records += run.contents
+        self.world.durable[key][""] = max(len(records), self.world.durable[key].get("", 0))

@@ -1,100 +1,269 @@
-"""Virtual nodes: what the shells of `dafka.io` are to the machines, and their users and disks."""
+"""Virtual nodes: what the shells of `dafka.io` are to the machines, and their users."""
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+import heapq
+from collections import deque
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from dafka.config import StoreConfig
 from dafka.core import actions as act
+from dafka.core.beacon import Beacon
 from dafka.core.consumer import Consumer
-from dafka.core.extent import Extent
 from dafka.core.producer import Producer
 from dafka.core.run import Arrival, Origin, Run
-from dafka.core.store_reader import StoreReader
-from dafka.core.store_writer import StoreWriter
-from protocol import DirectHead, DirectRecord, Message, Record, StoreHello, build, record_prefix
+from protocol import (
+    DirectHead,
+    DirectRecord,
+    NodeBeacon,
+    Record,
+    StoreHello,
+    TowerBeacon,
+    Welcome,
+    build,
+    record_prefix,
+)
 from protocol import subscription as prefix_of
 from simulation.c_producer import CProducer
-from simulation.links import Connection, Frames, join
+from simulation.links import Audience, Connection, Frames, Item, join
+from simulation.process import Process
 
 if TYPE_CHECKING:
+    from simulation.towers import TowerNode
     from simulation.world import World
 
 Key = tuple[str, str]
 """Topic and partition."""
 
+DRAIN = 50
+"""Most messages that a shell reads before it hands them to its machine."""
+
+
+class _CBeacon(Beacon):
+    """The discovery of a C node: silent peers go, whether or not a tower speaks."""
+
+    def _towers_speak(self, now: float) -> bool:
+        return True
+
 
 class Node:
     """One machine with its sockets: what a shell in `dafka.io` is to it."""
 
-    def __init__(self, world: World, machine: Any, direct: str | None = None) -> None:
-        """`direct`: the address under which it hears stores, through connections of their own."""
+    def __init__(
+        self,
+        world: World,
+        machine: Any,
+        direct: str | None = None,
+        *,
+        process: Process | None = None,
+        role: str | None = None,
+        port: int | None = None,
+    ) -> None:
+        """`direct`: the address under which it hears stores, through connections of their own.
+
+        `role` is what its beacon says; None: it is a C node, whose beacon says nothing.
+        """
         self.world, self.machine = world, machine
+        self.process = process or world.process("node")
+        self.process.nodes.append(self)
         self.address: str = machine.address
-        self.endpoint = f"tcp://{self.address}:1"
+        self.role, self.port = role, port or world.port()
+        self.endpoint = f"tcp://{self.process.host}:{self.port}"
         self.alive = True
-        self.deadline: float | None = None
+        self.refused = 0
+        """Malformed messages dropped."""
         self.sources: list[Connection] = []
         self.listeners: list[Connection] = []
+        self.audience = Audience()
         self.prefixes: dict[Origin, list[bytes]] = {Origin.LIVE: [], Origin.STORE: []}
         if direct is not None:
             own = [prefix_of(kind, direct) for kind in (DirectRecord, DirectHead)]
             self.prefixes[Origin.STORE] = [*own, prefix_of(StoreHello, self.address)]
-        self._inbox: deque[tuple[Arrival | Message, Origin]] = deque()
+        self.beacon: Beacon | None = None
+        self.towers: dict[TowerNode, int] = {}
+        """The towers that hear it, and in which of their lives."""
+        self.largest = 0
+        """The cost of the largest batch that was handed to the machine at once."""
+        self._inbox: deque[tuple[Item, Connection, int]] = deque()
+        self._armed: float | None = None
+        self._executors: dict[type, Any] = {}
         world.nodes.append(self)
+        world.bind(self)
 
-    def hear(self, batch: list[Frames], origin: Origin) -> None:
+    @property
+    def now(self) -> float:
+        """What the clock of its process says."""
+        return self.world.now + self.process.ahead
+
+    # Discovery
+
+    def enter(self) -> None:
+        """Look for the towers."""
+        told = (self.role, "1.0") if self.role else (None, None)
+        age = self.machine.age_ms if self.role else None
+        own = NodeBeacon(self.address, "", str(self.port), *told, age)
+        kind = Beacon if self.role else _CBeacon
+        self.beacon = kind(own, towers=["a tower"], interval=1.0, timeout=4.0, max_peers=10_000)
+        self.perform(self.beacon.start(self.now))
+        self._reachtowers()
+
+    def _reachtowers(self, action: act.ReachTowers | None = None) -> None:
+        for tower in self.world.towers:
+            self.towers.pop(tower, None)
+            tower.meet_soon(self)
+
+    def tower_listens(self) -> None:
+        """A tower has begun to hear us."""
+        if self.beacon is not None and self.alive:
+            self.perform(self.beacon.tower_connected(self.now))
+
+    def on_tower(self, message: TowerBeacon | Welcome) -> None:
+        """A tower says something."""
+        beacon = self.beacon
+        if beacon is None or not self.alive:
+            return
+        if isinstance(message, Welcome):
+            self.perform(self.machine.welcomed(self.now))
+        actions = beacon.receive(message, self.now)
+        if actions:
+            self.perform(actions)
+
+    def _sendbeacon(self, action: act.SendBeacon) -> None:
+        message = action.message if self.role else replace(action.message, age_ms=None)
+        for tower, life in list(self.towers.items()):
+            self.world.at(self.world.arrival(), partial(tower.hear, build(message), self, life))
+
+    def _connect(self, action: act.Connect) -> None:
+        self.connect(action.endpoint, Origin.LIVE)
+        found = self.machine.peer_found(action.address, action.endpoint, self.now, action.born)
+        self.perform(found)
+
+    def _disconnect(self, action: act.Disconnect) -> None:
+        lost = self.machine.peer_lost(action.address, action.endpoint, self.now)
+        self.perform(lost)
+        self.disconnect(action.endpoint, Origin.LIVE)
+
+    def connect(self, endpoint: str, origin: Origin) -> None:
+        """Connect a SUB socket to a publisher; once more is the same to ZeroMQ."""
+        if not any(c.endpoint == endpoint and c.origin is origin for c in self.sources):
+            self.sources.append(Connection(self.world, self, endpoint, origin))
+
+    def disconnect(self, endpoint: str, origin: Origin) -> None:
+        """Undo a `connect`."""
+        for connection in [c for c in self.sources if c.endpoint == endpoint]:
+            if connection.origin is origin:
+                connection.close()
+
+    # Time
+
+    def next_deadline(self) -> float | None:
+        """When something is due, by the node's own clock."""
+        own = self.machine.next_deadline()
+        beacon = self.beacon.next_deadline() if self.beacon is not None else None
+        if own is None or beacon is None:
+            return beacon if own is None else own
+        return min(own, beacon)
+
+    def arm(self, *, anew: bool = False) -> None:
+        """See to it that the machine is woken in time."""
+        deadline = self.next_deadline()
+        if deadline is None:
+            return
+        when = deadline - self.process.ahead
+        if self._armed is None or when < self._armed or anew:
+            self._armed = when
+            heapq.heappush(
+                self.world.events, (when, next(self.world.number), partial(self._due, when))
+            )
+
+    def _due(self, when: float) -> None:
+        if self._armed == when and self.alive and not self.process.standing:
+            self._armed = None
+            self.tick()
+
+    def tick(self) -> None:
+        """Let the machines whose time has come do what is due."""
+        now = self.now
+        for machine in (self.beacon, self.machine):
+            deadline = machine.next_deadline() if machine is not None else None
+            # The world's time and the node's differ by the rounding of a float.
+            if deadline is not None and deadline <= now + 1e-6:
+                self.perform(machine.tick(max(now, deadline)))
+        self.arm()
+
+    # Receiving
+
+    def hear(self, batch: list[Frames], connection: Connection) -> None:
         """Hand in what has come, unless the machine is full: then it waits in the socket."""
-        self._inbox.extend((item, origin) for item in join(batch, origin))
+        items, refused = join(batch, connection.origin)
+        self.refused += refused
+        connection.read(refused, connection.life)
+        self._inbox.extend((item, connection, connection.life) for item in items)
         self.read()
 
     def read(self) -> None:
         """Hand in what has waited."""
-        while self._inbox and self.alive and not self.machine.full:
-            item, origin = self._inbox.popleft()
-            self.perform(self.machine.receive(item, self.world.now, origin))
+        while self._inbox and not self.machine.full:
+            if not self.alive or self.process.standing:
+                return
+            now, cost = self.now, 0
+            for item, connection, life in self._drain():
+                number = 1
+                if isinstance(item, Arrival):
+                    number = len(item.run)
+                    cost += item.run.cost
+                connection.read(number, life)
+                self.perform(self.machine.receive(item, now, connection.origin))
+            self.largest = max(self.largest, cost)
+            self.world.inspect(self)
 
-    def on_subscription(self, prefix: bytes, subscribed: bool) -> None:
-        """A listener's wish has come; only the last to leave is noticed, as by XPUB."""
-        now, machine = self.world.now, self.machine
-        if subscribed:
-            self.perform(machine.subscribed(prefix, now))
-        elif not any(prefix in listener.prefixes for listener in self.listeners if listener.open):
-            self.perform(machine.unsubscribed(prefix, now))
+    def _drain(self) -> list[tuple[Item, Connection, int]]:
+        """As shells do: stores first, and a HEAD never before the records that came with it."""
+        inbox = self._inbox
+        if len(inbox) == 1:
+            return [inbox.popleft()]
+        origin = Origin.STORE
+        if not any(connection.origin is origin for _, connection, _ in inbox):
+            origin = Origin.LIVE
+        mine = [entry for entry in inbox if entry[1].origin is origin][:DRAIN]
+        taken = set(map(id, mine))
+        self._inbox = deque(entry for entry in inbox if id(entry) not in taken)
+        return sorted(mine, key=_rank)
 
-    def tick(self) -> None:
-        """The machine's time has come."""
-        self.perform(self.machine.tick(self.world.now))
+    def on_subscription(self, prefix: bytes) -> None:
+        """A listener's wish has come."""
+        if self.alive:
+            self.perform(self.machine.subscribed(prefix, self.now))
+
+    def on_unsubscription(self, prefix: bytes) -> None:
+        """A listener has gone; only the last to leave is noticed, as by XPUB."""
+        if self.alive and not self.audience.wants(prefix):
+            self.perform(self.machine.unsubscribed(prefix, self.now))
+
+    # Acting
 
     def perform(self, actions: list[act.Action]) -> None:
         """Execute actions in order."""
+        executors = self._executors
         for action in actions:
-            getattr(self, f"_{type(action).__name__.lower()}")(action)
-        self.deadline = self.machine.next_deadline()
-
-    def listen(self, speaker: Node, origin: Origin) -> None:
-        """Connect a SUB socket to a publisher."""
-        connection = Connection(self.world, speaker, self, origin)
-        speaker.listeners.append(connection)
-        self.sources.append(connection)
-        for prefix in self.prefixes[origin]:
-            connection.change(prefix, True)
-
-    def lose(self, speaker: Node) -> None:
-        """The discovery says that a peer has gone."""
-        if not self.alive:
-            return
-        self.perform(self.machine.peer_lost(speaker.address, speaker.endpoint, self.world.now))
-        for connection in [c for c in self.sources if c.speaker is speaker]:
-            connection.close()
+            kind = type(action)
+            execute = executors.get(kind)
+            if execute is None:
+                execute = executors[kind] = getattr(self, f"_{kind.__name__.lower()}")
+            execute(action)
+        self.arm()
 
     def _publish(self, messages: list[Frames]) -> None:
-        self.world.messages += 1
-        start = messages[0][0]
-        for listener in list(self.listeners):
-            if any(map(start.startswith, listener.prefixes)):
-                listener.carry(messages)
+        world = self.world
+        world.messages += 1
+        audience = self.audience.of(messages[0][0])
+        if world.trace is not None:
+            world.trace.said(self, audience, messages)
+        if world.faults.noise:
+            world.noise.remember(messages)
+        for listener in audience:
+            listener.carry(messages)
 
     def _send(self, action: act.Send) -> None:
         self._publish([build(action.message)])
@@ -104,16 +273,18 @@ class Node:
         self._records(Record(run.topic, run.partition, run.topic, 0, b""), run)
 
     def _senddirect(self, action: act.SendDirect) -> None:
-        run = action.run
+        run, world = action.run, self.world
+        model = DirectRecord(action.requester, run.partition, run.topic, 0, b"")
         taken = run
-        if self.world.random.random() < self.world.blocking:
-            taken = run.until(run.first + self.world.random.randrange(len(run)))
+        if world.blocking and world.random.random() < world.blocking:
+            taken = run.until(run.first + world.random.randrange(len(run)))
+        rooms = [c.room for c in self.audience.of(record_prefix(model))]
+        if rooms and min(rooms) < len(taken):
+            taken = run.until(run.first + min(rooms))
         if taken.contents:
-            model = DirectRecord(action.requester, run.partition, run.topic, 0, b"")
             self._records(model, taken)
         if len(taken) < len(run):
-            now = self.world.now
-            self.perform(self.machine.blocked(action.requester, run, len(taken), now))
+            self.perform(self.machine.blocked(action.requester, run, len(taken), self.now))
 
     def _records(self, model: Record | DirectRecord, run: Run) -> None:
         prefix = record_prefix(model)
@@ -122,25 +293,25 @@ class Node:
 
     def _subscribe(self, action: act.Subscribe) -> None:
         self.prefixes[Origin.LIVE].append(action.prefix)
-        self._tell(action.prefix, True)
-
-    def _tell(self, prefix: bytes, subscribed: bool) -> None:
         for connection in self.sources:
             if connection.origin is Origin.LIVE:
-                connection.change(prefix, subscribed)
+                connection.change(action.prefix, True)
 
     def _connectstore(self, action: act.ConnectStore) -> None:
-        for node in self.world.living():
-            if node.endpoint == action.endpoint:
-                self.listen(node, Origin.STORE)
+        self.connect(action.endpoint, Origin.STORE)
 
     def _disconnectstore(self, action: act.DisconnectStore) -> None:
-        for connection in list(self.sources):
-            if connection.origin is Origin.STORE and connection.speaker.endpoint == action.endpoint:
-                connection.close()
+        self.disconnect(action.endpoint, Origin.STORE)
 
     def _warn(self, action: act.Warn) -> None:
         self.world.warnings.append(action)
+
+
+def _rank(entry: tuple[Item, Connection, int]) -> int:
+    item = entry[0]
+    if isinstance(item, Arrival):
+        return 0 if item.origin is Origin.LIVE else 1
+    return 2
 
 
 class ProducerNode(Node):
@@ -148,13 +319,27 @@ class ProducerNode(Node):
 
     machine: Producer | CProducer
 
+    @property
+    def key(self) -> Key:
+        """Its partition."""
+        return self.machine.topic, self.address
+
+    def content(self, offset: int) -> bytes:
+        """What the record at an offset says."""
+        return b"%s %d" % (self.address[-4:].encode(), offset)
+
     def publish(self, number: int) -> None:
         """Publish some records, as far as there is room."""
-        truth = self.world.truth[(self.machine.topic, self.address)]
-        contents = [b"%s %d" % (self.address[-4:].encode(), len(truth) + i) for i in range(number)]
+        truth = self.world.truth[self.key]
+        contents = [self.content(len(truth) + i) for i in range(number)]
         if self.alive and self.machine.has_room(Run("", "", 0, contents).cost):
             truth += contents
-            self.perform(self.machine.publish(contents, self.world.now))
+            self.perform(self.machine.publish(contents, self.now))
+
+    def perform(self, actions: list[act.Action]) -> None:
+        """Execute actions, and look whether what is acknowledged is stored."""
+        super().perform(actions)
+        self.world.audit(self)
 
 
 class ConsumerNode(Node):
@@ -169,8 +354,9 @@ class ConsumerNode(Node):
         direct: str,
         topics: tuple[str, ...],
         patience: float,
+        process: Process | None = None,
     ) -> None:
-        super().__init__(world, machine, direct)
+        super().__init__(world, machine, direct, role="consumer", process=process)
         self.topics = topics
         self.before = {key: len(records) for key, records in world.truth.items()}
         """What had been published when this consumer began."""
@@ -178,8 +364,15 @@ class ConsumerNode(Node):
         """The offset that has to be delivered next."""
         self.expired: list[tuple[int, int]] = []
         """The ranges that the user was told to be kept nowhere any more."""
+        self.delivered = 0
         self._queue: deque[Run] = deque()
         self._patience = patience
+
+    def position(self, key: Key) -> int:
+        """What has to be delivered next; who begins behind what was dropped is told nothing."""
+        if key in self.next or not self.world.dropped[key]:
+            return self.next.get(key, 0)
+        return self.machine.partitions().get(key, 0)
 
     def seek(self, key: Key, offset: int) -> None:
         """Continue a partition somewhere else."""
@@ -187,148 +380,48 @@ class ConsumerNode(Node):
         self._queue = deque(run for run in self._queue if (run.topic, run.partition) != key)
         self.next[key] = offset
         self.machine.forgotten(gone)
-        self.perform(self.machine.seek(*key, offset, self.world.now))
+        self.perform(self.machine.seek(*key, offset, self.now))
 
     def _deliver(self, action: act.Deliver) -> None:
         run = action.run
         key = (run.topic, run.partition)
-        self.world.check(run.first == self.next.setdefault(key, run.first), "in order, once", run)
-        truth = self.world.truth[key]
-        self.world.check(run.contents == truth[run.first : run.next], "right contents", run)
+        world = self.world
+        if key not in self.next:
+            self._check_begin(key, run.first)
+        world.check(run.first == self.next.setdefault(key, run.first), "in order, once", run)
+        truth = world.truth[key]
+        world.check(run.contents == truth[run.first : run.next], "right contents", run)
         self.next[key] = run.next
-        self.world.on_delivery(run)
+        self.delivered += len(run)
+        world.on_delivery(run)
+        if world.trace is not None:
+            world.note(self, f"delivers {world.trace.span(run)}")
         self._queue.append(run)
-        self.world.after(self.world.random.uniform(0, self._patience), self._take)
+        world.after(world.random.uniform(0, self._patience), self._take)
+
+    @property
+    def eager(self) -> bool:
+        """Whether it begins with the earliest record there is."""
+        return self.machine._start == "earliest"
+
+    def _check_begin(self, key: Key, first: int) -> None:
+        begun = not self.eager or first <= self.world.dropped[key]
+        self.world.check(begun, "from the earliest record on", key, first)
 
     def _expire(self, action: act.Expire) -> None:
         key = (action.topic, action.partition)
+        world = self.world
         expected = self.next.setdefault(key, action.first)
-        self.world.check(action.first == expected, "expired where it stands", action)
+        world.check(action.first == expected, "expired where it stands", action)
+        world.check(action.end <= world.dropped[key], "nothing but what was dropped", action)
         self.next[key] = action.end
         self.expired.append((action.first, action.end))
+        world.note(self, f"expired {action.first}-{action.end - 1}")
 
     def _take(self) -> None:
+        self.process.do(self._taken)
+
+    def _taken(self) -> None:
         if self._queue and self.alive:
-            self.perform(self.machine.taken(self._queue.popleft(), self.world.now))
+            self.perform(self.machine.taken(self._queue.popleft(), self.now))
             self.read()
-
-
-class StoreNode:
-    """A store's two halves and its disk, which outlives them."""
-
-    def __init__(self, world: World, config: StoreConfig) -> None:
-        self.world, self.config = world, config
-        self.name = world.address()
-        self.disk: dict[Key, list[bytes]] = {}
-        """Every record by its offset; what was dropped is an empty content below the floor."""
-        self.floors: dict[Key, int] = defaultdict(int)
-        self.deleted: dict[Key, int] = defaultdict(int)
-        self.alive = False
-        self._life = 0
-
-    def start(self) -> None:
-        """Begin with what is on disk."""
-        world, now = self.world, self.world.now
-        self.alive, self._life = True, self._life + 1
-        self._accepted: list[act.Append | act.Drop] = []
-        self._committing: list[act.Append | act.Drop] = []
-        writer, reader, direct = world.address(), world.address(), world.address()
-        names = {"store": self.name, "direct": direct}
-        self.writer = Node(world, StoreWriter(writer, reader, self.config, **names), direct)
-        self.reader = Node(world, StoreReader(reader, writer, direct, store=self.name))
-        self.writer._append = self.writer._drop = self._change  # type: ignore[attr-defined]
-        self.reader._drop = self._change  # type: ignore[attr-defined]
-        self.reader._read = self._read  # type: ignore[attr-defined]
-        extents = [self.extent(key) for key in self.disk]
-        self.writer.perform(self.writer.machine.start(extents, now))
-        self.reader.perform(self.reader.machine.start(extents, now))
-        for node in (self.writer, self.reader):
-            world.introduce(node)
-
-    def crash(self) -> None:
-        """Lose what is not committed; a commit under way may have reached the disk."""
-        if self.world.random.random() < 0.5:
-            self._write(self._committing)
-        self.alive = False
-        self.world.crash(self.writer)
-        self.world.crash(self.reader)
-
-    def wipe(self) -> None:
-        """Lose the disk, and with it the name, as a store does whose directory was deleted."""
-        for part in (self.disk, self.floors, self.deleted):
-            part.clear()
-        self.name = self.world.address()
-
-    def extent(self, key: Key) -> Extent:
-        """What is on disk of a partition."""
-        end = len(self.disk[key])
-        return Extent(*key, self.floors[key], end, deleted=self.deleted[key])
-
-    def trim(self, key: Key, before: int) -> None:
-        """Drop what has expired, as retention does."""
-        self._write([act.Drop(*key, min(before, len(self.disk[key])))])
-        self.reader.machine.stored(self.extent(key))
-
-    def _change(self, action: act.Append | act.Drop) -> None:
-        self._accepted.append(action)
-        self._commit()
-
-    def _commit(self) -> None:
-        if self._accepted and not self._committing:
-            self._committing, self._accepted = self._accepted, []
-            life = self._life
-            self.world.after(self.world.random.uniform(0.0005, 0.03), lambda: self._done(life))
-
-    def _done(self, life: int) -> None:
-        if not self.alive or life != self._life:
-            return
-        batch, self._committing = self._committing, []
-        self._write(batch)
-        now = self.world.now
-        for change in batch:
-            if isinstance(change, act.Drop):
-                key = (change.topic, change.partition)
-                self.reader.machine.stored(self.extent(key))
-                self.writer.machine.dropped(*key, change.before, change.deleted, now)
-                self.reader.perform(self.reader.machine.dropped(change))
-                continue
-            run = change.run
-            key = (run.topic, run.partition)
-            self.reader.machine.stored(self.extent(key))
-            self.writer.perform(self.writer.machine.committed(*key, run.next, run.cost, now))
-        self.writer.read()
-        self._commit()
-
-    def _write(self, batch: list[act.Append | act.Drop]) -> None:
-        for change in batch:
-            if isinstance(change, act.Drop):
-                self._forget(change)
-                continue
-            run = change.run
-            key = (run.topic, run.partition)
-            records = self.disk.setdefault(key, [])
-            self.world.check(run.first == len(records), "no gap on disk", run)
-            truth = self.world.truth[key][run.first : run.next]
-            self.world.check(run.contents == truth, "right contents on disk", run)
-            records += run.contents
-
-    def _forget(self, drop: act.Drop) -> None:
-        key = (drop.topic, drop.partition)
-        records = self.disk.setdefault(key, [])
-        records += [b""] * (drop.before - len(records))
-        records[: drop.before] = [b""] * drop.before
-        self.floors[key] = max(self.floors[key], drop.before)
-        if drop.deleted:
-            self.deleted[key] = max(self.deleted[key], drop.before)
-
-    def _read(self, action: act.Read) -> None:
-        reader = self.reader
-        most = min(action.count, self.world.random.randint(1, 200))
-        slice_ = self.disk[(action.topic, action.partition)][action.first : action.first + most]
-        run = Run(action.topic, action.partition, action.first, slice_) if slice_ else None
-
-        def done() -> None:
-            if reader.alive:
-                reader.perform(reader.machine.read_done(action, run, self.world.now))
-
-        self.world.after(self.world.random.uniform(0.0001, 0.01), done)
