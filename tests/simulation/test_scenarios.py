@@ -1,226 +1,11 @@
-"""Whole lives of a cluster in memory, with faults by chance: what must hold, holds at any time."""
+"""What happens to a cluster, one thing at a time, and what must come of it."""
 
 from __future__ import annotations
 
 import pytest
 
 from protocol import DeleteTopic
-from simulation.world import ConsumerNode, CStoreNode, Faults, Key, ProducerNode, StoreNode, World
-
-LIVES = 70
-MOST_STORES = 4
-
-MEASURED = 8
-"""So many lives of each kind show which lines are reached. The others are about what must hold:
-measuring their lines as well would take three times as long and tell nothing new."""
-
-
-def seeds(count: int) -> list[object]:
-    return [
-        pytest.param(seed, marks=() if seed < MEASURED else pytest.mark.no_cover)
-        for seed in range(count)
-    ]
-
-
-class Life:
-    """A cluster whose people do things by chance, and the faults that befall it."""
-
-    def __init__(self, seed: int, *, most_acks: int = 2) -> None:
-        self.world = World(seed)
-        self.random = self.world.random
-        self.acks = min(most_acks, self.random.choice((1, 1, 2)))
-        self.producers: list[ProducerNode] = []
-        self.consumers: list[ConsumerNode] = []
-        self.eager: list[ConsumerNode] = []
-        for _ in range(max(self.acks, self.random.randint(1, 2))):
-            self.store()
-        for _ in range(self.random.randint(1, 2)):
-            self.producer()
-        for _ in range(self.random.randint(1, 2)):
-            self.consumer()
-
-    def store(self) -> None:
-        buffer = self.random.choice((3_000, 1_000_000))
-        self.world.store(buffer_bytes=buffer, fetch_records=self.random.choice((7, 1000)))
-
-    def producer(self) -> None:
-        topic = self.random.choice(("metrics", "metrics2"))
-        buffer = self.random.choice((20_000, 1_000_000))
-        settings = {"min_store_acks": self.acks, "buffer_bytes": buffer}
-        self.producers.append(self.world.producer(topic, **settings))
-
-    def consumer(self) -> None:
-        start = self.random.choice(("earliest", "earliest", "latest"))
-        consumer = self.world.consumer(
-            *self.random.choice((("metrics",), ("metrics", "metrics2"))),
-            patience=self.random.choice((0.001, 0.5)),
-            start=start,
-            buffer_bytes=self.random.choice((2_000, 1_000_000)),
-            fetch_records=self.random.choice((5, 100)),
-        )
-        self.consumers.append(consumer)
-        if start == "earliest":
-            self.eager.append(consumer)
-
-    def step(self) -> None:
-        """Something happens."""
-        self.random.choices(
-            (
-                self.publish,
-                self.weather,
-                self.newcomer,
-                self.end,
-                self.restart,
-                self.lose_disk,
-                self.seek,
-            ),
-            (20, 3, 1, 0.5, 2, 0.5, 1),
-        )[0]()
-        self.world.run(self.random.choice((0.001, 0.02, 0.3)))
-
-    def publish(self) -> None:
-        self.random.choice(self.producers).publish(self.random.choice((1, 3, 40)))
-
-    def weather(self) -> None:
-        chance = self.random.choice((0.0, 0.02, 0.3))
-        loss = self.random.choice((chance, chance, 1.0))
-        delay = self.random.choice((0.001, 0.05, 0.7))
-        self.world.faults = Faults(loss, chance, chance, delay)
-        self.world.blocking = chance
-
-    def newcomer(self) -> None:
-        kinds = [self.producer, self.consumer]
-        if len(self.world.stores) < MOST_STORES:
-            kinds.append(self.store)
-        self.random.choice(kinds)()
-
-    def end(self) -> None:
-        nodes = self.random.choice((self.producers, self.consumers))
-        if len(nodes) > 1:
-            gone = nodes.pop(self.random.randrange(len(nodes)))
-            self.world.crash(gone)
-            self.eager = [consumer for consumer in self.eager if consumer.alive]
-
-    def restart(self) -> None:
-        store = self.random.choice([*self.world.stores, *self.world.c_stores])
-        if store.alive:
-            store.crash()
-        else:
-            store.start()
-
-    def lose_disk(self) -> None:
-        """Of a store whose records another one has, unless two stores must have them."""
-        store = self.random.choice(self.world.stores)
-        if self.acks == 1 and any(_has_all_of(other, store) for other in self.world.stores):
-            if store.alive:
-                store.crash()
-            if any(_has_all_of(other, store) for other in self.world.stores):
-                store.wipe()
-
-    def seek(self) -> None:
-        consumer = self.random.choice(self.consumers)
-        if consumer.next:
-            key = self.random.choice(sorted(consumer.next))
-            consumer.seek(key, self.random.randint(0, len(self.world.truth[key])))
-
-    def calm(self) -> None:
-        """The faults end, and the stores are back."""
-        self.world.faults, self.world.blocking = Faults(), 0.0
-        for store in self.all_stores():
-            if not store.alive:
-                store.start()
-
-    # What must hold in the end
-
-    def all_stores(self) -> list[StoreNode | CStoreNode]:
-        return [*self.world.stores, *self.world.c_stores]
-
-    def stored(self, key: Key) -> int:
-        return max(len(store.disk.get(key, ())) for store in self.all_stores())
-
-    def acknowledged_is_stored(self) -> bool:
-        return all(
-            sum(
-                len(store.disk.get((p.machine.topic, p.address), ())) >= p.machine.acked
-                for store in self.all_stores()
-            )
-            >= self.acks
-            for p in self.producers
-        )
-
-    def all_is_stored(self) -> bool:
-        """By every store, of every producer that lives."""
-        return all(
-            len(store.disk.get(key, ())) == len(self.world.truth[key])
-            for store in self.all_stores()
-            for key in ((p.machine.topic, p.address) for p in self.producers)
-        )
-
-    def all_stores_are_alike(self) -> bool:
-        """Also in the records of producers long dead, and in those that only a C store had."""
-        return all(
-            len(store.disk.get(key, ())) == self.stored(key)
-            for store in self.world.stores
-            for key in list(self.world.truth)
-        )
-
-    def all_is_acknowledged(self) -> bool:
-        return not any(p.machine.unacknowledged for p in self.producers)
-
-    def all_is_delivered(self) -> bool:
-        """To every consumer that has begun with a partition, up to what a store has of it."""
-        return all(
-            consumer.next.get(key, 0) >= self.stored(key)
-            for consumer in self.consumers
-            for key in list(self.world.truth)
-            if key[0] in consumer.topics and (key in consumer.next or consumer in self.eager)
-        )
-
-
-def _has_all_of(one: StoreNode, other: StoreNode) -> bool:
-    """Whether a store has each record that another one has, on its disk."""
-    return one is not other and all(
-        len(one.disk.get(key, ())) >= len(records) for key, records in other.disk.items()
-    )
-
-
-@pytest.mark.parametrize("seed", seeds(LIVES))
-def test_every_consumer_sees_each_partition_in_order_once_and_without_gap(seed: int) -> None:
-    life = Life(seed)
-    for _ in range(life.random.randint(20, 80)):
-        life.step()
-        life.world.check(life.acknowledged_is_stored(), "acknowledged is stored")
-    _assert_all_ends_well(life)
-
-
-def _assert_all_ends_well(life: Life) -> None:
-    life.calm()
-    life.world.until(life.all_is_stored, 60)
-    life.world.until(life.all_is_acknowledged, 10)
-    life.world.until(life.all_is_delivered, 90)
-    life.world.until(life.all_stores_are_alike, 90)
-    life.world.check(life.acknowledged_is_stored(), "acknowledged is stored")
-
-
-@pytest.mark.parametrize("seed", seeds(25))
-def test_all_ends_well_beside_stores_that_behave_like_the_c_one(seed: int) -> None:
-    life = Life(seed, most_acks=1)
-    for _ in range(life.random.randint(1, 2)):
-        life.world.c_store()
-    for _ in range(life.random.randint(20, 60)):
-        life.step()
-        life.world.check(life.acknowledged_is_stored(), "acknowledged is stored")
-    _assert_all_ends_well(life)
-
-
-@pytest.mark.parametrize("seed", seeds(30))
-def test_nobody_delivers_or_stores_a_wrong_record_of_a_c_producer(seed: int) -> None:
-    life = Life(seed)
-    life.producers += [life.world.c_producer("metrics") for _ in range(2)]
-    for _ in range(60):
-        life.step()
-    life.calm()
-    life.world.run(20)
+from simulation.world import Faults, StoreNode, World
 
 
 def test_latest_consumer_gets_a_suffix_without_history() -> None:
@@ -263,7 +48,6 @@ def test_acknowledged_records_outlive_a_store_that_crashes_again_and_again() -> 
     assert store.disk[key] == world.truth[key]
 
 
-@pytest.mark.no_cover
 def test_history_is_replayed_from_a_store_when_its_producer_is_dead() -> None:
     world = World(3)
     store = world.store()
@@ -448,7 +232,6 @@ def test_history_comes_from_a_c_store_alone_when_its_producer_is_dead() -> None:
     world.until(lambda: new.disk == c_store.disk, 60)
 
 
-@pytest.mark.no_cover
 @pytest.mark.parametrize("who", ["consumer", "store"])
 def test_history_of_many_dead_producers_comes_without_pauses(who: str) -> None:
     world = World(15)
@@ -491,16 +274,6 @@ def test_idle_cluster_says_little() -> None:
     world.run(120)
     assert all(consumer.next for consumer in consumers)
     assert world.messages - before < 120 * (1 + 0.2 * len(world.nodes))
-
-
-def test_same_seed_makes_the_same_life() -> None:
-    lives = [Life(7) for _ in range(2)]
-    for life in lives:
-        for _ in range(30):
-            life.step()
-    assert lives[0].world.now == lives[1].world.now
-    assert lives[0].world.messages == lives[1].world.messages
-    assert lives[0].world.truth == lives[1].world.truth
 
 
 def test_what_must_hold_is_checked() -> None:

@@ -1,0 +1,91 @@
+"""Random lives of whole clusters: what must hold, holds at any time, and all ends well."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from simulation.breakages import BREAKAGES, broken
+from simulation.life import Life
+from simulation.plan import draw
+from simulation.shrink import live, reduce_list, shrink
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+LIVES = 2000
+SHOWN = 40
+"""Lives that are lived here as well, where coverage looks."""
+
+
+def simulate(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "scripts" / "simulate"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.timeout(600)
+def test_two_thousand_clusters_live_and_end_well() -> None:
+    done = simulate("--lives", str(LIVES), "--seed", "1", "--jobs", "2")
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert done.stdout.startswith(f"{LIVES} lives, all ended well")
+
+
+@pytest.mark.parametrize("seed", range(SHOWN))
+def test_cluster_lives_and_ends_well(seed: int) -> None:
+    Life(draw(seed)).live()
+
+
+def test_same_seed_makes_the_same_life() -> None:
+    one, other = (Life(draw(7)) for _ in range(2))
+    one.live()
+    other.live()
+    assert one.world.now == other.world.now
+    assert one.world.messages == other.world.messages
+    assert one.world.truth == other.world.truth
+
+
+@pytest.mark.parametrize("name", BREAKAGES)
+def test_machine_that_is_broken_on_purpose_is_found_out(name: str) -> None:
+    with broken(name):
+        assert any(live(draw(seed)) for seed in range(1, 200))
+
+
+def test_failure_is_shrunk_and_drawn_and_can_be_repeated(tmp_path: Path) -> None:
+    file = tmp_path / "chart.svg"
+    options = ("--broken", "ack-before-commit")
+    done = simulate("--lives", "100", "--chart", str(file), *options)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "an ACK tells of what is durable" in done.stdout
+    assert re.search(r"<-*ACK p1:0-*o|RECORD p1:0", done.stdout)
+    assert file.read_text("utf-8").startswith("<svg")
+    again = re.search(r"scripts/simulate (--life \d+ .*--events .*)", done.stdout)
+    assert again
+    repeated = simulate(*again[1].split())
+    assert repeated.returncode == 1
+    assert repeated.stdout.splitlines()[-1] == done.stdout.splitlines()[-2]
+
+
+def test_shortest_form_of_a_failure_fails_in_the_same_way() -> None:
+    with broken("deliver-behind-a-gap"):
+        seed = next(seed for seed in range(1, 200) if live(draw(seed)))
+        failure = live(draw(seed))
+        assert failure is not None
+        numbers = shrink(draw(seed), failure)
+        assert len(numbers) < len(draw(seed).events)
+        shortest = live(draw(seed).only(numbers))
+        assert shortest is not None
+        assert shortest.what == failure.what
+
+
+def test_nothing_that_matters_is_left_out() -> None:
+    found = reduce_list(list(range(50)), lambda kept: {7, 23, 24, 49} <= set(kept), lambda: True)
+    assert found == [7, 23, 24, 49]
+
+
+def test_wrong_arguments_are_refused_in_one_line() -> None:
+    done = simulate("--life", "1", "--events", "900")
+    assert done.returncode == 2
+    assert re.fullmatch(r"life 1 has the events 0 to \d+\n", done.stderr)
+    assert simulate("--lives", "0").returncode == 2
