@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from dafka.core import actions as act
@@ -16,6 +16,7 @@ from dafka.core.run import Arrival, Origin, Run
 from protocol import (
     DirectHead,
     DirectRecord,
+    Message,
     NodeBeacon,
     Record,
     StoreHello,
@@ -38,6 +39,14 @@ Key = tuple[str, str]
 
 DRAIN = 50
 """Most messages that a shell reads before it hands them to its machine."""
+
+
+_prefix = lru_cache(20_000)(record_prefix)
+
+
+@lru_cache(20_000)
+def _build(message: Message) -> Frames:
+    return build(message)
 
 
 class _CBeacon(Beacon):
@@ -131,8 +140,9 @@ class Node:
 
     def _sendbeacon(self, action: act.SendBeacon) -> None:
         message = action.message if self.role else replace(action.message, age_ms=None)
+        frames = build(message)
         for tower, life in list(self.towers.items()):
-            self.world.at(self.world.arrival(), partial(tower.hear, build(message), self, life))
+            self.world.at(self.world.arrival(), partial(tower.hear, frames, self, life))
 
     def _connect(self, action: act.Connect) -> None:
         self.connect(action.endpoint, Origin.LIVE)
@@ -266,7 +276,7 @@ class Node:
             listener.carry(messages)
 
     def _send(self, action: act.Send) -> None:
-        self._publish([build(action.message)])
+        self._publish([_build(action.message)])
 
     def _sendrun(self, action: act.SendRun) -> None:
         run = action.run
@@ -278,7 +288,7 @@ class Node:
         taken = run
         if world.blocking and world.random.random() < world.blocking:
             taken = run.until(run.first + world.random.randrange(len(run)))
-        rooms = [c.room for c in self.audience.of(record_prefix(model))]
+        rooms = [c.room for c in self.audience.of(_prefix(model))]
         if rooms and min(rooms) < len(taken):
             taken = run.until(run.first + min(rooms))
         if taken.contents:
@@ -287,7 +297,7 @@ class Node:
             self.perform(self.machine.blocked(action.requester, run, len(taken), self.now))
 
     def _records(self, model: Record | DirectRecord, run: Run) -> None:
-        prefix = record_prefix(model)
+        prefix = _prefix(model)
         numbered = enumerate(run.contents, run.first)
         self._publish([[prefix + n.to_bytes(8, "big"), content] for n, content in numbered])
 
