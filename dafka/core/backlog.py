@@ -5,7 +5,7 @@ What consumers and store writers have in common. Decides nothing about deliverin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dafka.core import notices
@@ -50,7 +50,7 @@ class Backlog:
         self.behind: dict[Key, Partition] = {}
         """The partitions that lack something."""
         self._turns = Turns()
-        self._silent: list[Key] = []
+        self._silent: dict[Key, None] = {}
         self._all: dict[Key, Partition] = {}
         self._policy = policy
         self._buffer_bytes = buffer_bytes
@@ -99,9 +99,7 @@ class Backlog:
         is kept nowhere any more, and where each goes on.
         """
         stores = len(self.sources.ready)
-        names: Iterable[Key] = [key] if key else dict.fromkeys(self._silent)
-        if key is None:
-            self._silent = []
+        names, self._silent = ({key: None}, self._silent) if key else (self._silent, {})
         lacking = [(name, self.behind[name]) for name in names if name in self.behind]
         found = [(name, partition, partition.floor(stores)) for name, partition in lacking]
         return [(name, partition, floor) for name, partition, floor in found if floor is not None]
@@ -136,7 +134,7 @@ class Backlog:
             self._turns.place(name, partition)
             if asked is not None:
                 if partition.fetcher.attempts:
-                    self._silent.append(name)
+                    self._silent[name] = None
                 yield self._want(name, partition, *asked)
 
     def ask(self, now: float, address: str, direct: str, key: Key | None = None) -> list[Action]:

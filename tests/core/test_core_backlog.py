@@ -268,6 +268,16 @@ def test_store_that_has_nothing_is_not_the_first_to_be_asked_for_every_window() 
     assert in_vain <= 2
 
 
+def test_partition_that_is_gone_is_told_once_however_often_it_was_asked_for() -> None:
+    backlog = _with_store(from_stores=True)
+    partition = _behind(backlog, 0, 9, exact=True)
+    for now in (0.0, 0.5, 1.5, 3.5):
+        assert list(backlog.wanted(now, KEY))
+    partition.floors["store"] = 4
+    assert backlog.gone() == [(KEY, partition, 4)]
+    assert backlog.gone() == []
+
+
 def test_requests_name_the_address_under_which_their_answers_are_heard() -> None:
     backlog = _with_store(from_stores=True)
     _behind(backlog, 3, 9, exact=False)
