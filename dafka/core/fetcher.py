@@ -40,11 +40,16 @@ class Fetcher:
         self.silences = 0
         """Requests that ever brought nothing: whom to ask first moves on with them."""
 
-    def arrived(self, records: int, size: int, now: float) -> None:
-        """An answer has come: what is still on its way gets its full time again."""
+    def arrived(self, records: int, size: int, now: float, *, first: bool) -> None:
+        """An answer has come; with what was missing `first`, the rest gets its full time again.
+
+        What was asked for ahead says nothing of that: it may come again and again, and be of no
+        use, while what is missing first is kept nowhere any more.
+        """
         self._average += (max(size / records, 1) - self._average) / 2
-        self.attempts = 0
-        self.extend(now)
+        if first:
+            self.attempts = 0
+            self.extend(now)
 
     def extend(self, now: float) -> None:
         """What is on its way gets its full time again: it is we who were not reading."""

@@ -100,7 +100,8 @@ class Receiver(Role):
         """Take a run in, hand on what is next, and ask for what still lacks."""
         key = (run.topic, run.partition)
         if origin is not Origin.LIVE:
-            partition.fetcher.arrived(len(run), run.size, now)
+            first = run.first <= partition.intake.next < run.next
+            partition.fetcher.arrived(len(run), run.size, now, first=first)
         lacked = key in self._backlog.behind
         actions = self._handed_on(self._backlog.offer(key, partition, run))
         if key in self._backlog.behind:

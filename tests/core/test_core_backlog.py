@@ -262,7 +262,7 @@ def test_store_that_has_nothing_is_not_the_first_to_be_asked_for_every_window() 
             if wanted.store == empty:
                 in_vain += 1
             else:
-                partition.fetcher.arrived(wanted.end - wanted.first, 10_000, now)
+                partition.fetcher.arrived(wanted.end - wanted.first, 10_000, now, first=True)
                 backlog.offer(KEY, partition, run(wanted.first, wanted.end))
         now = backlog.next_deadline() or now + 0.01
     assert in_vain <= 2

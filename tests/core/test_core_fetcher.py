@@ -22,7 +22,8 @@ def _behind(end: int, first: int = 0) -> Intake:
 
 def _take(intake: Intake, fetcher: Fetcher, first: int, end: int, now: float) -> None:
     records = run(first, end)
-    fetcher.arrived(len(records), records.size, now)
+    first = records.first <= intake.next < records.next
+    fetcher.arrived(len(records), records.size, now, first=first)
     intake.offer(records, PLENTY)
 
 
@@ -116,11 +117,11 @@ def test_window_is_bounded_by_bytes_of_what_has_come_so_far() -> None:
     fetcher = Fetcher(FetchPolicy(1_000, 10_000, 0.5, 4.0))
     intake = _behind(100_000)
     for _ in range(40):
-        fetcher.arrived(1, 100, 0.0)
+        fetcher.arrived(1, 100, 0.0, first=True)
     first, end = fetcher.request(intake, 0.0) or (0, 0)
     assert end - first == pytest.approx(100, abs=2)
     for _ in range(40):
-        fetcher.arrived(1, 1_000_000, 0.0)
+        fetcher.arrived(1, 1_000_000, 0.0, first=True)
     fetcher.reset()
     assert fetcher.request(intake, 0.0) == (0, 1)
 
@@ -128,7 +129,7 @@ def test_window_is_bounded_by_bytes_of_what_has_come_so_far() -> None:
 def test_window_of_records_without_content_is_bounded_by_number() -> None:
     fetcher, intake = Fetcher(POLICY), _behind(100_000)
     for _ in range(40):
-        fetcher.arrived(10, 0, 0.0)
+        fetcher.arrived(10, 0, 0.0, first=True)
     assert fetcher.request(intake, 0.0) == (0, 100)
 
 
@@ -169,3 +170,16 @@ def test_first_gap_is_asked_for_again_in_time_while_new_gaps_keep_coming() -> No
         asked = [(time, fetcher.request(intake, time)) for time in times]
         first_gap += [time for time, wanted in asked if wanted and wanted[0] == 0]
     assert len(first_gap) >= 5
+
+
+def test_what_was_asked_for_ahead_does_not_end_the_silence() -> None:
+    fetcher, intake = Fetcher(POLICY), _behind(100)
+    fetcher.request(intake, 0.0)
+    overdue = fetcher.next_deadline()
+    assert overdue is not None
+    fetcher.request(intake, overdue)
+    deadline = fetcher.next_deadline()
+    fetcher.arrived(10, 100, overdue + 0.1, first=False)
+    assert (fetcher.attempts, fetcher.next_deadline()) == (1, deadline)
+    fetcher.arrived(10, 100, overdue + 0.1, first=True)
+    assert fetcher.attempts == 0

@@ -286,3 +286,25 @@ def test_what_must_hold_is_checked() -> None:
     world.truth[("metrics", producer.address)][1] = b"something else"
     with pytest.raises(AssertionError, match=r"seed 5, after 1\..*right contents"):
         world.run(1)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_what_comes_ahead_does_not_keep_the_producer_from_being_asked_for_the_first(
+    seed: int,
+) -> None:
+    """The other store has dropped it, and answers again and again what there is no room for."""
+    world = World(seed)
+    store = world.store()
+    producer = world.producer("metrics", min_store_acks=2)
+    key = ("metrics", producer.address)
+    world.run(1)
+    producer.publish(3)
+    world.until(lambda: len(store.disk.get(key, ())) == 3, 30)
+    world.run(1.1)
+    store.trim(key, 1)
+    late = world.store(buffer_bytes=3_000, fetch_records=7)
+    while not late.writer.machine._sources.ready:
+        world.run(0.001)
+    producer.publish(40)
+    producer.publish(40)
+    world.until(lambda: late.disk.get(key) == world.truth[key], 30)
