@@ -1,7 +1,7 @@
 """Decides when to ask for one partition's missing records, how many at once, and when again.
 
 A catch-up is pipelined: while one window is arriving, the next one is asked for. Silence makes
-the pauses longer, progress makes them short again.
+the pauses longer, progress makes them short again: as short as answers take to come.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class FetchPolicy:
     window_bytes: int
     """Most bytes on their way at once, by the average size of what has come so far."""
     timeout: float
-    """Silence after which a request is repeated, at first."""
+    """Silence after which a request is repeated, at first, and as long as answers come fast."""
     timeout_max: float
     """The pause doubles with each silent request up to this."""
 
@@ -28,13 +28,18 @@ class FetchPolicy:
 class Fetcher:
     """The requests of one partition."""
 
-    __slots__ = ("_average", "_deadline", "_policy", "_to", "attempts", "silences")
+    __slots__ = (
+        *("_average", "_deadline", "_pause", "_policy", "_since", "_to"),
+        *("attempts", "silences"),
+    )
 
     def __init__(self, policy: FetchPolicy) -> None:
         self._policy = policy
         self._to = 0
         self._deadline: float | None = None
         self._average = policy.window_bytes / 1000
+        self._pause = policy.timeout
+        self._since = 0.0
         self.attempts = 0
         """Requests in a row that brought nothing."""
         self.silences = 0
@@ -49,12 +54,17 @@ class Fetcher:
         self._average += (max(size / records, 1) - self._average) / 2
         if first:
             self.attempts = 0
+            # Whoever answers many needs longer for each: asking others as well, who have as much
+            # to do, would make it worse for all.
+            waited = 2 * (now - self._since)
+            self._pause = min(max(waited, self._policy.timeout), self._policy.timeout_max)
             self.extend(now)
 
     def extend(self, now: float) -> None:
         """What is on its way gets its full time again: it is we who were not reading."""
         if self._deadline is not None:
-            self._deadline = now + self._policy.timeout
+            self._since = now
+            self._deadline = now + self._pause
 
     def reset(self) -> None:
         """Forget what was asked, after a seek or when another source has turned up."""
@@ -101,7 +111,9 @@ class Fetcher:
     def _ask(self, missing: tuple[int, int], window: int, now: float) -> tuple[int, int]:
         first, end = missing[0], min(missing[1], missing[0] + window)
         self._to = end
-        pause = self._policy.timeout * 2 ** min(self.attempts, 16)
+        if not self.attempts:
+            self._since = now
+        pause = self._pause * 2 ** min(self.attempts, 16)
         self._deadline = now + min(pause, self._policy.timeout_max)
         return first, end
 

@@ -90,8 +90,16 @@ def test_attempts_count_silent_requests_and_begin_anew_with_an_answer() -> None:
     assert fetcher.attempts == 2
     _take(intake, fetcher, 0, 2, 1.6)
     assert fetcher.attempts == 0
-    assert fetcher.next_deadline() == 2.1
-    assert fetcher.request(intake, 2.1) == (2, 7)
+    assert fetcher.request(intake, 4.7) is None
+    assert fetcher.request(intake, 4.81) == (2, 7)
+
+
+def test_patience_is_twice_the_time_that_the_last_answer_took_within_bounds() -> None:
+    fetcher, intake = Fetcher(POLICY), _behind(70)
+    fetcher.request(intake, 0.0)
+    for at, patience in ((0.1, 0.5), (0.9, 1.6), (1.5, 1.2), (1.6, 0.5), (9.0, 4.0)):
+        _take(intake, fetcher, intake.next, intake.next + 1, at)
+        assert fetcher.next_deadline() == pytest.approx(at + patience)
 
 
 def test_request_for_the_next_window_leaves_while_the_last_one_is_arriving() -> None:
