@@ -92,6 +92,8 @@ class Node:
         self.beacon: Beacon | None = None
         self.towers: dict[TowerNode, int] = {}
         """The towers that hear it, and in which of their lives."""
+        self.heard = 0
+        """Messages that came, each record one."""
         self.largest = 0
         """The cost of the largest batch that was handed to the machine at once."""
         self._inbox: deque[tuple[Item, Connection, int]] = deque()
@@ -206,6 +208,7 @@ class Node:
 
     def hear(self, batch: list[Frames], connection: Connection) -> None:
         """Hand in what has come, unless the machine is full: then it waits in the socket."""
+        self.heard += len(batch)
         items, refused = join(batch, connection.origin)
         self.refused += refused
         connection.read(refused, connection.life)

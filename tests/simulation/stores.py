@@ -205,7 +205,7 @@ class StoreNode:
             if reader.alive:
                 reader.perform(reader.machine.read_done(action, run, reader.now))
 
-        pause = self.world.random.uniform(0.0001, 0.01)
+        pause = self.world.random.uniform(0.0001, self.world.read_s)
         self.world.after(pause, lambda: self.process.do(done))
 
 

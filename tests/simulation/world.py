@@ -63,12 +63,16 @@ class World:
         self.faults = Faults()
         self.blocking = 0.0
         """How often a requester takes only a part of an answer for now."""
+        self.read_s = 0.01
+        """How long a store takes at most to read a slice."""
         self.network = Network(self)
         self.noise = Noise(self)
         self.nodes: list[Node] = []
         self.stores: list[StoreNode] = []
         self.c_stores: list[CStoreNode] = []
         self.outboxes: list[OutboxProducer] = []
+        self.strangers: tuple[type[Node], ...] = ()
+        """Kinds of nodes that are not introduced to their like (in a world without towers)."""
         self.bound: dict[str, Node] = {}
         """Who listens at an endpoint."""
         self.truth: dict[Key, list[bytes]] = defaultdict(list)
@@ -172,7 +176,9 @@ class World:
             new.enter()
             return new
         for old in self.living():
-            if old is not new:
+            if old is not new and not (
+                isinstance(new, self.strangers) and isinstance(old, self.strangers)
+            ):
                 for one, other in ((old, new), (new, old)):
                     self.after(self.random.uniform(0.001, 0.2), partial(self._meet, one, other))
         return new
