@@ -40,8 +40,6 @@ class Life:
         self.world = World(plan.seed, towers=plan.towers, trace=trace)
         self.producers: list = []
         self.consumers: list[ConsumerNode] = []
-        self.inexact: set[Key] = set()
-        """The partitions of C producers, which may wait for ever for what nobody can give."""
 
     def live(self) -> None:
         """Let everything happen, and see whether all ends well."""
@@ -88,9 +86,10 @@ class Life:
         return _pick(("metrics", "metrics2"), chance), settings
 
     def _c_producer(self, a: float, *_: float) -> None:
-        producer = self.world.c_producer(_pick(("metrics", "metrics2"), a))
-        self.producers.append(producer)
-        self.inexact.add(producer.key)
+        self.producers.append(self.world.c_producer(_pick(("metrics", "metrics2"), a)))
+
+    def _c_consumer(self, a: float, *_: float) -> None:
+        self.world.c_consumer(_pick(("metrics", "metrics2"), a))
 
     def _consumer(self, a: float, b: float, c: float, d: float, e: float) -> None:
         if len(self.consumers) < MOST_NODES:
@@ -204,7 +203,7 @@ class Life:
         held = [(store, key) for store in self.world.stores for key in sorted(store.disk)]
         if held:
             store, key = _pick(held, a)
-            if key not in self.inexact:
+            if key not in self.world.inexact:
                 store.trim(key, round(b * c * len(store.disk[key])))
 
     def _delete(self, a: float, b: float, *_: float) -> None:
@@ -248,7 +247,7 @@ class Life:
         return max(len(store.disk.get(key, ())) for store in self._all_stores())
 
     def _keys(self) -> list[Key]:
-        return [key for key in self.world.truth if key not in self.inexact]
+        return [key for key in self.world.truth if key not in self.world.inexact]
 
     def _published(self) -> list:
         nodes: list[OutboxProducer] = self.world.outboxes

@@ -75,6 +75,7 @@ def draw(seed: int) -> Plan:
     if c_nodes:
         # Not both: a C store believes what a C producer answers wrongly.
         kinds.append(random.choice(("c_store", "c_producer")))
+        kinds += random.choice(([], ["c_consumer"]))
     kinds += random.choice((["producer"], ["outbox"], ["producer", "outbox"]))
     kinds += ["consumer"] * random.choice((1, 1, 2))
     names, weights = list(WEIGHTS), list(WEIGHTS.values())

@@ -308,3 +308,20 @@ def test_what_comes_ahead_does_not_keep_the_producer_from_being_asked_for_the_fi
     producer.publish(40)
     producer.publish(40)
     world.until(lambda: late.disk.get(key) == world.truth[key], 30)
+
+
+@pytest.mark.parametrize("whose", ["c_store", "store"])
+def test_c_consumer_gets_everything_from_our_nodes_and_from_a_c_store(whose: str) -> None:
+    world = World(29)
+    getattr(world, whose)()
+    producer = world.producer("metrics")
+    world.run(1)
+    producer.publish(300)
+    consumer = world.c_consumer("metrics")
+    world.until(lambda: consumer.machine.next.get(producer.key) == 300, 10)
+    world.faults = Faults(loss=0.3)
+    for _ in range(20):
+        producer.publish(20)
+        world.run(0.3)
+    world.faults = Faults()
+    world.until(lambda: consumer.machine.next.get(producer.key) == 700, 10)

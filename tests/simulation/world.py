@@ -22,6 +22,7 @@ from dafka.core.consumer import Consumer
 from dafka.core.producer import Producer
 from dafka.core.receiver import Receiver
 from dafka.core.run import Origin, Run
+from simulation.c_consumer import CConsumerNode
 from simulation.c_producer import CProducer
 from simulation.c_store import CStoreNode
 from simulation.links import Faults, Network
@@ -34,6 +35,7 @@ from simulation.towers import TowerNode
 from simulation.trace import Trace
 
 __all__ = [
+    "CConsumerNode",
     "CStoreNode",
     "ConsumerNode",
     "Faults",
@@ -76,6 +78,8 @@ class World:
         self.bound: dict[str, Node] = {}
         """Who listens at an endpoint."""
         self.truth: dict[Key, list[bytes]] = defaultdict(list)
+        self.inexact: set[Key] = set()
+        """The partitions of C producers, which may wait for ever for what nobody can give."""
         self.durable: dict[Key, dict[str, int]] = defaultdict(dict)
         """How many records each disk has had of a partition, by the store's name."""
         self.dropped: dict[Key, int] = defaultdict(int)
@@ -117,6 +121,13 @@ class World:
         """A new producer that behaves like the C one."""
         machine = CProducer(topic, self.address())
         node = ProducerNode(self, machine, process=self.process("C producer"))
+        self.inexact.add(node.key)
+        node.perform(node.machine.start(node.now))
+        return self.introduce(node)
+
+    def c_consumer(self, topic: str) -> CConsumerNode:
+        """A new consumer that behaves like the C one, and reads from the beginning."""
+        node = CConsumerNode(self, topic)
         node.perform(node.machine.start(node.now))
         return self.introduce(node)
 
