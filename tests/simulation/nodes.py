@@ -274,7 +274,7 @@ class Node:
         if world.trace is not None:
             world.trace.said(self, audience, messages)
         if world.faults.noise:
-            world.noise.remember(messages)
+            world.noise.remember(self, messages)
         for listener in audience:
             listener.carry(messages)
 

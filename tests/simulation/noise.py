@@ -8,6 +8,7 @@ left out: whoever can send them has to be kept out by CURVE.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from protocol import (
@@ -25,6 +26,7 @@ from protocol import (
 from simulation.links import Connection, Frames
 
 if TYPE_CHECKING:
+    from simulation.nodes import Node
     from simulation.world import World
 
 _LARGE = (1 << 64) - 1
@@ -35,12 +37,12 @@ class Noise:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._said: deque[Frames] = deque(maxlen=64)
+        self._said: dict[Node, deque[Frames]] = {}
         self.made = 0
 
-    def remember(self, messages: list[Frames]) -> None:
-        """Something was said that may be said again later."""
-        self._said.append(messages[0])
+    def remember(self, speaker: Node, messages: list[Frames]) -> None:
+        """A node said something that it may say again later."""
+        self._said.setdefault(speaker, deque(maxlen=32)).append(messages[0])
 
     def spoil(self, connection: Connection, batch: list[Frames]) -> None:
         """Perhaps add something to what arrives on a link."""
@@ -48,21 +50,22 @@ class Noise:
         if random.random() >= self._world.faults.noise:
             return
         kind = random.randrange(4)
+        said = self._said.get(connection.speaker, ()) if connection.speaker else ()
         prefixes = connection.listener.prefixes[connection.origin]
         if kind == 0:
             frames = [random.randbytes(random.randrange(30)) for _ in range(random.randint(1, 3))]
             frames[0] = random.choice(prefixes) + random.choice((b"", b"\0", b"\0\1")) + frames[0]
-        elif kind == 1 and self._said:
-            frames = self._mutated(random.choice(self._said))
+        elif kind == 1 and said:
+            frames = self._mutated(random.choice(said))
         elif kind == 2 and self._world.truth:
             frames = self._lie()
-        elif self._said:
-            frames = random.choice(self._said)
+        elif said:
+            frames = random.choice(said)
         else:
             return
         # A SUB socket hands on nothing but what its node has subscribed to.
         heard = frames and any(frames[0].startswith(prefix) for prefix in prefixes)
-        if heard and self._is_harmless(frames):
+        if heard and self._is_harmless(frames, said):
             self.made += 1
             batch.insert(random.randint(0, len(batch)), frames)
             connection.waiting += 1
@@ -111,13 +114,13 @@ class Noise:
         )
         return build(random.choice(lies))
 
-    def _is_harmless(self, frames: Frames) -> bool:
+    def _is_harmless(self, frames: Frames, said: Collection[Frames]) -> bool:
         """Whether a cluster has to bear it: it is malformed, or true, or about nothing it has."""
         try:
             message = parse(frames)
         except ProtocolError:
             return True
-        if frames in self._said:
+        if frames in said:
             return not isinstance(message, DeleteTopic)
         match message:
             case Record() | DirectRecord() | DeleteTopic():
