@@ -111,8 +111,7 @@ class Fetcher:
     def _ask(self, missing: tuple[int, int], window: int, now: float) -> tuple[int, int]:
         first, end = missing[0], min(missing[1], missing[0] + window)
         self._to = end
-        if not self.attempts:
-            self._since = now
+        self._since = now
         pause = self._pause * 2 ** min(self.attempts, 16)
         self._deadline = now + min(pause, self._policy.timeout_max)
         return first, end
