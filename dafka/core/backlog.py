@@ -154,7 +154,7 @@ class Backlog:
     def _want(self, key: Key, partition: Partition, first: int, end: int) -> Wanted:
         attempts = partition.fetcher.attempts
         unknown = self._from_stores and not partition.exact
-        from_store = unknown or first < partition.stored
+        from_store = unknown or partition.held_by_stores(first, len(self.sources.ready))
         direct = self._only_stores(partition, first, from_store)
         store = (
             self.sources.pick(key[1], attempts, partition.fetcher.silences)

@@ -66,6 +66,13 @@ class Partition:
                 self.fetcher.reset()
         self.intake.announce(end)
 
+    def held_by_stores(self, offset: int, stores: int) -> bool:
+        """Whether some store may have a record; `stores` are there now."""
+        if offset >= self.stored:
+            return False
+        floors = self.floors.values()
+        return len(floors) < max(stores, 1) or min(floors) <= offset
+
     def floor(self, stores: int) -> int | None:
         """Where to go on if the next offset is kept nowhere any more; `stores` are there now.
 

@@ -268,6 +268,16 @@ def test_store_that_has_nothing_is_not_the_first_to_be_asked_for_every_window() 
     assert in_vain <= 2
 
 
+def test_stores_that_have_dropped_records_are_not_asked_for_them_alone() -> None:
+    backlog = _with_store(from_stores=False)
+    partition = _behind(backlog, 0, 90, exact=True)
+    partition.stored = 90
+    partition.floors["store"] = 40
+    assert [(wanted.direct, wanted.store) for wanted in backlog.wanted(0.0)] == [(False, None)]
+    backlog.skip(KEY, partition, 40)
+    assert [(wanted.direct, wanted.store) for wanted in backlog.wanted(0.1)] == [(True, READER)]
+
+
 def test_partition_that_is_gone_is_told_once_however_often_it_was_asked_for() -> None:
     backlog = _with_store(from_stores=True)
     partition = _behind(backlog, 0, 9, exact=True)
