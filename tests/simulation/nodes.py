@@ -90,6 +90,7 @@ class Node:
             own = [prefix_of(kind, direct) for kind in (DirectRecord, DirectHead)]
             self.prefixes[Origin.STORE] = [*own, prefix_of(StoreHello, self.address)]
         self.beacon: Beacon | None = None
+        self._beacon_due: float | None = None
         self.towers: dict[TowerNode, int] = {}
         """The towers that hear it, and in which of their lives."""
         self.heard = 0
@@ -117,7 +118,14 @@ class Node:
         kind = Beacon if self.role else _CBeacon
         self.beacon = kind(own, towers=["a tower"], interval=1.0, timeout=4.0, max_peers=10_000)
         self.perform(self.beacon.start(self.now))
+        self._announce()
         self._reachtowers()
+
+    def _announce(self) -> None:
+        """The beacon has changed its mind about when it is due."""
+        assert self.beacon is not None
+        self._beacon_due = self.beacon.next_deadline()
+        self.arm()
 
     def _reachtowers(self, action: act.ReachTowers | None = None) -> None:
         for tower in self.world.towers:
@@ -128,6 +136,7 @@ class Node:
         """A tower has begun to hear us."""
         if self.beacon is not None and self.alive:
             self.perform(self.beacon.tower_connected(self.now))
+            self._announce()
 
     def on_tower(self, message: TowerBeacon | Welcome) -> None:
         """A tower says something."""
@@ -139,6 +148,7 @@ class Node:
         actions = beacon.receive(message, self.now)
         if actions:
             self.perform(actions)
+            self._announce()
 
     def _sendbeacon(self, action: act.SendBeacon) -> None:
         message = action.message if self.role else replace(action.message, age_ms=None)
@@ -171,8 +181,7 @@ class Node:
 
     def next_deadline(self) -> float | None:
         """When something is due, by the node's own clock."""
-        own = self.machine.next_deadline()
-        beacon = self.beacon.next_deadline() if self.beacon is not None else None
+        own, beacon = self.machine.next_deadline(), self._beacon_due
         if own is None or beacon is None:
             return beacon if own is None else own
         return min(own, beacon)
@@ -202,6 +211,8 @@ class Node:
             # The world's time and the node's differ by the rounding of a float.
             if deadline is not None and deadline <= now + 1e-6:
                 self.perform(machine.tick(max(now, deadline)))
+        if self.beacon is not None:
+            self._announce()
         self.arm()
 
     # Receiving

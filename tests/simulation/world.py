@@ -33,6 +33,7 @@ from simulation.process import Process
 from simulation.stores import StoreNode
 from simulation.towers import TowerNode
 from simulation.trace import Trace
+from simulation.where import where
 
 __all__ = [
     "CConsumerNode",
@@ -253,7 +254,8 @@ class World:
         """Let time pass until something holds, which it must within so many seconds."""
         end = self.now + seconds
         while not condition():
-            self.check(self.now < end, f"within {seconds} s", condition)
+            name = condition.__name__.strip("_").replace("_", " ")
+            self.check(self.now < end, f"{name} within {seconds:g} s", *where(self))
             self.run(0.25)
 
     # What must hold at any time
