@@ -38,7 +38,8 @@ class Sources:
 
     def __init__(self) -> None:
         self._endpoints: dict[str, dict[str, Introduced]] = {}
-        self._departed: dict[str, Introduced] = {}
+        self._departed: dict[str, tuple[Introduced, bool]] = {}
+        """Who has gone, and whether it had shown that it is a store."""
         self._connected: dict[str, str] = {}
         self._patience: dict[str, float] = {}
         self._shown: set[str] = set()
@@ -50,24 +51,28 @@ class Sources:
         self, address: str, endpoint: str, now: float, born: float | None = None
     ) -> list[Action]:
         """A node was introduced; it may have shown before that it is a store."""
-        met = self._departed.pop(address, Introduced(now, born))
+        met, was_store = self._departed.pop(address, (Introduced(now, born), False))
         self._endpoints.setdefault(address, {})[endpoint] = met
-        return self.store_found(address, now) if address in self._shown else []
+        # If it never lost us, it need not show once more that it is a store.
+        is_store = was_store or address in self._shown
+        return self.store_found(address, now) if is_store else []
 
     def introduced(self, address: str) -> Introduced | None:
         """When a node was introduced; known for a while after it has gone."""
         found = self._endpoints.get(address, {}).values()
-        return min(found, key=lambda one: one.at, default=self._departed.get(address))
+        gone = self._departed[address][0] if address in self._departed else None
+        return min(found, key=lambda one: one.at, default=gone)
 
     def peer_lost(self, address: str, endpoint: str, now: float) -> list[Action]:
         """A node fell silent, at one of its endpoints if it has several."""
         endpoints = self._endpoints.get(address, {})
         gone = endpoints.pop(endpoint, None)
         if not endpoints:
+            is_store = address in self._connected or address in self._shown
             self._endpoints.pop(address, None)
             self._shown.discard(address)
             if gone is not None:
-                self._remember(address, gone)
+                self._remember(address, gone, is_store)
         if self._connected.get(address) != endpoint:
             return []
         del self._connected[address]
@@ -77,10 +82,10 @@ class Sources:
         again = self.store_found(address, now) if endpoints else []
         return [DisconnectStore(endpoint), *again]
 
-    def _remember(self, address: str, gone: Introduced) -> None:
+    def _remember(self, address: str, gone: Introduced, is_store: bool) -> None:
         if len(self._departed) >= MAX_DEPARTED:
             del self._departed[next(iter(self._departed))]
-        self._departed[address] = gone
+        self._departed[address] = (gone, is_store)
 
     def store_found(self, address: str, now: float) -> list[Action]:
         """A node showed that it is a store: listen to it on the stores' own socket."""

@@ -325,3 +325,20 @@ def test_c_consumer_gets_everything_from_our_nodes_and_from_a_c_store(whose: str
         world.run(0.3)
     world.faults = Faults()
     world.until(lambda: consumer.machine.next.get(producer.key) == 700, 10)
+
+
+def test_store_that_was_lost_from_sight_on_one_side_is_asked_again() -> None:
+    """It never lost us: it does not show again that it is a store, but once, and that is lost."""
+    world = World(30)
+    old = _history(world, producers=2)
+    new, consumer = world.store(), world.consumer("metrics", start="earliest")
+    world.until(lambda: new.disk == old.disk, 60)
+    world.faults = Faults(loss=1.0)
+    for node in (new.writer, consumer):
+        world.lose(node, old.reader)
+        world.meet(node, old.reader)
+    world.run(3)
+    world.faults = Faults()
+    world.run(5)
+    for node in (new.writer, consumer):
+        assert old.reader.address in node.machine._sources.ready

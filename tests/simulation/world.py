@@ -192,10 +192,11 @@ class World:
                 isinstance(new, self.strangers) and isinstance(old, self.strangers)
             ):
                 for one, other in ((old, new), (new, old)):
-                    self.after(self.random.uniform(0.001, 0.2), partial(self._meet, one, other))
+                    self.after(self.random.uniform(0.001, 0.2), partial(self.meet, one, other))
         return new
 
-    def _meet(self, listener: Node, speaker: Node) -> None:
+    def meet(self, listener: Node, speaker: Node) -> None:
+        """Introduce a node to another one, but not the other way round."""
         if listener.alive and speaker.alive:
             found = listener.machine.peer_found(speaker.address, speaker.endpoint, listener.now)
             listener.perform(found)
@@ -214,9 +215,10 @@ class World:
             connection.lost()
             if connection.origin is Origin.LIVE and not self.towers:
                 pause = self.random.uniform(4, 5)
-                self.after(pause, partial(self._lose, connection.listener, gone))
+                self.after(pause, partial(self.lose, connection.listener, gone))
 
-    def _lose(self, listener: Node, gone: Node) -> None:
+    def lose(self, listener: Node, gone: Node) -> None:
+        """Let a node think that another one has gone."""
         if listener.alive:
             lost = listener.machine.peer_lost(gone.address, gone.endpoint, listener.now)
             listener.perform(lost)
