@@ -213,7 +213,8 @@ class Node:
                 self.perform(machine.tick(max(now, deadline)))
         if self.beacon is not None:
             self._announce()
-        self.arm()
+        else:
+            self.arm()
 
     # Receiving
 

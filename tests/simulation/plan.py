@@ -34,7 +34,7 @@ WEIGHTS = {
 }
 """What happens, and how often in proportion."""
 
-PAUSES = (0.001, 0.02, 0.02, 0.3, 0.3, 1.5, 7.0)
+PAUSES = (0.001, 0.02, 0.02, 0.02, 0.3, 0.3, 0.3, 1.5, 1.5, 7.0)
 """Seconds that may pass after an event. The longest is longer than any patience of a node."""
 
 
@@ -79,7 +79,7 @@ def draw(seed: int) -> Plan:
     kinds += random.choice((["producer"], ["outbox"], ["producer", "outbox"]))
     kinds += ["consumer"] * random.choice((1, 1, 2))
     names, weights = list(WEIGHTS), list(WEIGHTS.values())
-    kinds += random.choices(names, weights, k=random.randint(3, 30))
+    kinds += random.choices(names, weights, k=random.randint(3, 25))
     events = tuple(
         Event(
             kind,
