@@ -40,7 +40,7 @@ def _run(checkout: Path, *tests: str) -> subprocess.CompletedProcess[str]:
 
 
 def _test(mutant: Mutant) -> str:
-    return f"tests/core/{mutant.test}"
+    return f"tests/{mutant.test}"
 
 
 def test_all_is_well_where_nothing_is_broken(checkout: Path) -> None:

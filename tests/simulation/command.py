@@ -144,11 +144,12 @@ def _draw(seed: int, numbers: list[int], failure: Failure, again: str, file: Pat
     plan = draw(seed).only(numbers)
     trace = Trace()
     shortest = live(plan, trace) or failure
-    print(f"{len(numbers)} events are enough: {' '.join(map(str, plan.events))}")
+    print(f"{len(numbers)} events are enough: {', '.join(map(str, plan.events))}")
     print(f"repeat these with: {again} --events {','.join(map(str, numbers))}")
     print(shortest.text)
+    trace.noted(None, f"FAILS: {shortest.what}")
     drawn = chart(trace.entries)
     print(as_text(drawn))
     if file is not None:
-        file.write_text(as_svg(drawn, shortest.text), "utf-8")
+        file.write_text(as_svg(drawn, f"{again}: {shortest.what}"), "utf-8")
         print(f"drawn in {file}")

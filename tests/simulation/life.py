@@ -44,7 +44,7 @@ class Life:
     def live(self) -> None:
         """Let everything happen, and see whether all ends well."""
         for event in self.plan.events:
-            self.world.note(self.world, f"{event}")
+            self.world.note(None, f"{event}")
             getattr(self, f"_{event.kind}")(*event.chances)
             self.world.run(event.pause)
         check_bounds(self.world)
@@ -121,6 +121,7 @@ class Life:
             bandwidth=_pick((0.0, 0.0, 20_000.0), (a + b) % 1),
         )
         self.world.blocking = chance
+        self.world.note(None, str(self.world.faults))
 
     def _end(self, a: float, b: float, *_: float) -> None:
         nodes = _pick((self.producers, self.consumers), a)
@@ -175,17 +176,17 @@ class Life:
         sides: tuple[list, list] = ([], [])
         for process in self._processes():
             random.choice(sides).append(process)
-        self.world.note(self.world, f"cut off: {', '.join(p.name for p in sides[0])}")
+        self.world.note(None, f"cut off: {', '.join(p.name for p in sides[0])}")
         self.world.network.cut(*sides)
 
     def _deaf(self, a: float, b: float, c: float, *_: float) -> None:
         processes = self._processes()
         pair = (_pick(processes, a), _pick(processes, b))
-        self.world.note(self.world, f"{pair[1].name} does not hear {pair[0].name}")
+        self.world.note(None, f"{pair[1].name} does not hear {pair[0].name}")
         self.world.network.deaf[pair] = _pick((0.5, 1.0), c)
 
     def _heal(self, *_: float) -> None:
-        self.world.note(self.world, "the network is whole again")
+        self.world.note(None, "the network is whole again")
         self.world.network.heal()
 
     def _stand(self, a: float, *_: float) -> None:
@@ -223,7 +224,7 @@ class Life:
     def _calm(self) -> None:
         """The faults end, and everybody is back."""
         world = self.world
-        world.note(world, "calm")
+        world.note(None, "calm")
         world.faults, world.blocking = Faults(), 0.0
         for process in self._processes():
             process.go_on()

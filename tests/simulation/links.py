@@ -38,6 +38,11 @@ class Faults:
     bandwidth: float = 0.0
     """Bytes a second on each link; 0: as many as there are."""
 
+    def __str__(self) -> str:
+        usual = vars(Faults())
+        unusual = [f"{k} {v:g}" for k, v in vars(self).items() if v != usual[k]]
+        return ", ".join(unusual).replace("_", " ") or "fair weather"
+
 
 class Network:
     """Who cannot reach whom at the moment."""

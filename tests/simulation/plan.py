@@ -40,14 +40,14 @@ PAUSES = (0.001, 0.02, 0.02, 0.02, 0.3, 0.3, 0.3, 1.5, 1.5, 7.0)
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happens, and how long it takes until the next thing does."""
+    """Something that happens, and how many seconds pass until the next thing does."""
 
     kind: str
     chances: tuple[float, ...]
     pause: float
 
     def __str__(self) -> str:
-        return f"{self.kind}({self.pause:g} s)"
+        return f"{self.kind} ({self.pause:g} s)"
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ class Trace:
             self.entries.append(Said(self.world.now, name(speaker), listeners, text))
 
     def noted(self, who: Any, text: str) -> None:
-        """Something happened to a node or a process."""
+        """Something happened to a node or a process, or (None) to all."""
         self.entries.append(Happened(self.world.now, name(who), text))
 
     def partition(self, address: str) -> str:
@@ -101,9 +101,9 @@ class Trace:
 
 
 def name(who: Any) -> str:
-    """How a node or a process is called in a chart."""
-    process = getattr(who, "process", who)
-    if callable(process):  # the world itself
+    """How a node or a process is called in a chart; None stands for the whole world."""
+    if who is None:
         return ""
+    process = getattr(who, "process", who)
     part = {"StoreReader": " reader", "_CReader": " reader"}
     return process.name + part.get(type(getattr(who, "machine", None)).__name__, "")

@@ -274,7 +274,9 @@ class World:
             return
         wanted = producer.machine.config.min_store_acks
         disks = sum(end >= acked for name, end in stored.items() if name != "audited")
-        self.check(disks >= wanted, "acknowledged is on disk", producer.key, acked, disks)
+        self.check(
+            disks >= wanted, "what is acknowledged is on enough disks", producer.key, acked, disks
+        )
         stored["audited"] = acked
 
     def inspect(self, node: Node) -> None:
@@ -291,6 +293,6 @@ class World:
             )
 
     def note(self, who: Any, text: str) -> None:
-        """Something has happened to somebody: for a chart, if one is drawn."""
+        """Something has happened to somebody, or (None) to all: for a chart, if one is drawn."""
         if self.trace is not None:
             self.trace.noted(who, text)
