@@ -21,12 +21,24 @@ def check_bounds(world: World) -> None:
     """Fail if a machine remembers more than it may, or counts wrongly what it holds."""
     for node in world.living():
         machine = node.machine
+        if node.beacon is not None and node.role is not None:
+            known = {peer.address for peer in node.beacon.peers.values()}
+            _check_peers(world, machine, known)
         if isinstance(machine, Receiver):
             _check_receiver(world, machine)
         if isinstance(machine, Answerer):
             _check_answerer(world, machine)
         if isinstance(machine, Producer):
             _check_producer(world, machine)
+
+
+def _check_peers(world: World, machine: Any, known: set[str]) -> None:
+    """Who has gone is forgotten, but for the few of whom it matters when they were there."""
+    if isinstance(machine, Receiver):
+        world.check(set(machine._sources._endpoints) == known, "peers are those introduced")
+        world.check(set(machine._sources.ready) <= known, "stores to ask are there")
+    if isinstance(machine, Answerer):
+        world.check(set(machine._peers) == known, "peers are those introduced")
 
 
 def _check_receiver(world: World, machine: Receiver) -> None:

@@ -124,8 +124,8 @@ class Life:
         self.world.note(None, str(self.world.faults))
 
     def _end(self, a: float, b: float, *_: float) -> None:
-        nodes = _pick((self.producers, self.consumers), a)
-        if len(nodes) > 1:
+        nodes = _pick((self.producers, self.producers, self.consumers), a)
+        if len(nodes) > 1 or (nodes and nodes is self.producers):
             gone = nodes.pop(int(b * len(nodes)))
             self.world.crash(gone)
             gone.process.ended()

@@ -14,10 +14,10 @@ CHANCES = 5
 WEIGHTS = {
     "publish": 20,
     "weather": 4,
-    "producer": 0.4,
+    "producer": 0.8,
     "consumer": 0.6,
     "store": 0.4,
-    "end": 0.6,
+    "end": 1.5,
     "restart_store": 2,
     "lose_disk": 0.6,
     "restart_outbox": 1.5,
@@ -29,7 +29,7 @@ WEIGHTS = {
     "stand": 1,
     "go_on": 1.5,
     "leap": 0.4,
-    "trim": 0.6,
+    "trim": 0.8,
     "delete": 0.25,
 }
 """What happens, and how often in proportion."""
