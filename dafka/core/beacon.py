@@ -1,11 +1,13 @@
 """Decides when a node shows itself to the towers, and which peers it listens to.
 
 Rules from shared/wire ("Discovery"): a beacon at once when a tower welcomes us, one per interval,
-one more at once for each endpoint seen for the first time. Peers are known by endpoint.
+one more at once for each endpoint seen for the first time. Peers are known by endpoint; a node that
+was restarted has a new address, but perhaps the endpoint it had before.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
@@ -23,13 +25,17 @@ _SCHEMES = ("tcp://", "ipc://", "inproc://")
 
 @dataclass(slots=True)
 class Peer:
-    """A node that has been introduced; `seen` is when it was last heard of."""
+    """A node that has been introduced; `seen` is when it was last heard of.
+
+    `born` is when it started, if it said so.
+    """
 
     address: str
     endpoint: str
     seen: float
     role: str | None = None
     version: str | None = None
+    born: float | None = None
 
 
 class Beacon:
@@ -108,18 +114,30 @@ class Beacon:
             self._echoed = now
             return []
         peer = self.peers.get(message.endpoint)
-        if peer is not None:
+        if peer is not None and peer.address == message.address:
             peer.seen = now
             return []
+        born = None if message.age_ms is None else now - message.age_ms / 1000
+        if peer is not None and (born is None or born <= _birth(peer)):
+            return []  # known once whom we know there has been silent for long enough
+        return self._refused(message, peer) or self._introduce(message, peer, born, now)
+
+    def _refused(self, message: TowerBeacon, peer: Peer | None) -> list[Action]:
         if not _usable(message.endpoint):
             return [Warn("endpoint", f"ignored a peer's endpoint {message.endpoint[:60]!r}")]
-        if len(self.peers) >= self._max_peers:
+        if peer is None and len(self.peers) >= self._max_peers:
             return [Warn("peers", f"ignored a peer beyond max_peers={self._max_peers}")]
-        self.peers[message.endpoint] = Peer(
-            message.address, message.endpoint, now, message.role, message.version
-        )
-        born = None if message.age_ms is None else now - message.age_ms / 1000
-        return [Connect(message.address, message.endpoint, born), *self._beacon(now)]
+        return []
+
+    def _introduce(
+        self, message: TowerBeacon, before: Peer | None, born: float | None, now: float
+    ) -> list[Action]:
+        """Connect to a newcomer; who was there `before`, older than it, has made room for it."""
+        address, endpoint = message.address, message.endpoint
+        told = (message.role, message.version, born)
+        self.peers[endpoint] = Peer(address, endpoint, now, *told)
+        gone = [] if before is None else [Disconnect(before.address, endpoint)]
+        return [*gone, Connect(address, endpoint, born), *self._beacon(now)]
 
     def tick(self, now: float) -> list[Action]:
         """Send the regular beacon, and drop peers that have been silent for too long.
@@ -167,6 +185,10 @@ class Beacon:
         self._next_beacon = now + self._interval
         age_ms = (self._own.age_ms or 0) + milliseconds(now - self._started)
         return [SendBeacon(replace(self._own, age_ms=age_ms))]
+
+
+def _birth(peer: Peer) -> float:
+    return -math.inf if peer.born is None else peer.born
 
 
 def _usable(endpoint: str) -> bool:

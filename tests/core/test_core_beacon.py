@@ -134,6 +134,32 @@ def test_another_address_at_a_known_endpoint_changes_nothing() -> None:
     assert beacon.peers[ENDPOINT].address == address(2)
 
 
+def _aged(number: int, age_s: float) -> TowerBeacon:
+    return TowerBeacon(address(number), ENDPOINT, "store", "0.1", int(age_s * 1000))
+
+
+def test_node_that_was_restarted_at_its_endpoint_takes_the_place_of_the_old_one() -> None:
+    beacon = _beacon()
+    beacon.receive(_aged(2, 60.0), 100.0)
+    actions = beacon.receive(_aged(3, 0.5), 101.0)
+    assert actions[:2] == [
+        Disconnect(address(2), ENDPOINT),
+        Connect(address(3), ENDPOINT, 100.5),
+    ]
+    assert only(actions, SendBeacon)
+    assert beacon.receive(_aged(2, 61.5), 101.5) == []  # it was under way for long
+    assert beacon.peers[ENDPOINT].address == address(3)
+
+
+def test_who_says_another_address_at_an_endpoint_does_not_keep_the_old_one_alive() -> None:
+    beacon = _beacon()
+    beacon.receive(_of(2), 0.5)
+    for now in (1.5, 2.5, 3.5, 4.4):
+        assert beacon.receive(_of(3), now) == []
+    assert Disconnect(address(2), ENDPOINT) in beacon.tick(5.0)
+    assert Connect(address(3), ENDPOINT, None) in beacon.receive(_of(3), 5.4)
+
+
 def test_known_address_with_another_endpoint_is_connected_again() -> None:
     beacon = _beacon()
     beacon.receive(_of(2), 0.2)

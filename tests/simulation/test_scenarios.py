@@ -342,3 +342,19 @@ def test_store_that_was_lost_from_sight_on_one_side_is_asked_again() -> None:
     world.run(5)
     for node in (new.writer, consumer):
         assert old.reader.address in node.machine._sources.ready
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_store_that_is_restarted_at_its_endpoints_is_known_to_be_a_store(seed: int) -> None:
+    world = World(seed, towers=1)
+    store, other = world.store(same_ports=True), world.store()
+    listeners = [other.writer, world.consumer("metrics")]
+
+    def known() -> bool:
+        readers = [node.machine._sources.ready for node in listeners]
+        return readers[0] == [store.reader.address] and store.reader.address in readers[1]
+
+    world.until(known, 5)
+    store.crash()
+    store.start()
+    world.until(known, 3)
