@@ -121,6 +121,7 @@ class Life:
             bandwidth=_pick((0.0, 0.0, 20_000.0), (a + b) % 1),
         )
         self.world.blocking = chance
+        self.world.blurred = self.world.blurred or bool(self.world.faults.noise)
         self.world.note(None, str(self.world.faults))
 
     def _end(self, a: float, b: float, *_: float) -> None:

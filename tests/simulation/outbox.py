@@ -83,6 +83,7 @@ class OutboxNode(ProducerNode):
             return
         self._saving = False
         self.world.truth[self.key].extend(batch)
+        self.world.published[self.key].append((self.world.now, len(batch)))
         self.send_saved()
         self._save()
 

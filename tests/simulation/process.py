@@ -43,6 +43,7 @@ class Process:
             return
         self.standing, self._since = True, self.world.now
         self.world.note(self, "stands still")
+        self.world.blurred = True
         self.world.after(HEARTBEAT_S, partial(self._given_up, self._since))
 
     def _given_up(self, since: float) -> None:
@@ -71,6 +72,7 @@ class Process:
     def leap(self, seconds: float) -> None:
         """Let its clock jump ahead."""
         self.ahead += seconds
+        self.world.blurred = True
         self.world.note(self, f"clock leaps {seconds:.1f} s")
         for node in self.nodes:
             node.arm(anew=True)

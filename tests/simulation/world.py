@@ -83,6 +83,11 @@ class World:
         """The partitions of C producers, which may wait for ever for what nobody can give."""
         self.durable: dict[Key, dict[str, int]] = defaultdict(dict)
         """How many records each disk has had of a partition, by the store's name."""
+        self.published: dict[Key, list[tuple[float, int]]] = defaultdict(list)
+        """When how many records were published."""
+        self.blurred = False
+        """Nobody can say any more when something began: a clock was wrong, or messages were old,
+        or a C producer has not said."""
         self.dropped: dict[Key, int] = defaultdict(int)
         """The highest offset before which some store has dropped what it had."""
         self.warnings: list[act.Warn] = []
@@ -123,6 +128,7 @@ class World:
         machine = CProducer(topic, self.address())
         node = ProducerNode(self, machine, process=self.process("C producer"))
         self.inexact.add(node.key)
+        self.blurred = True
         node.perform(node.machine.start(node.now))
         return self.introduce(node)
 
