@@ -57,7 +57,8 @@ def identify(directory: Path, topic: str, fresh: str, extents: Iterable[Extent])
 
 def refuse_outbox(directory: Path) -> None:
     """Raise `StoreError` if a directory is an outbox: a store is to keep out of it."""
-    if (directory / FILE).exists():
+    # Not Path.exists, which raises where a path is too long, or may not be looked into.
+    if os.path.exists(directory / FILE):
         raise StoreError(
             f"{directory} is the outbox of a producer, as its file {FILE} tells: give the store a"
             " directory of its own"

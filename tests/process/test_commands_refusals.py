@@ -47,6 +47,11 @@ CASES: dict[str, tuple[str, int, str]] = {
         1,
         r"/.*/file cannot be used as data directory: it is a file\. Give .*",
     ),
+    "a name that no file can have": (
+        f"store --data {LONG} {{at}}",
+        1,
+        r"/.*t cannot be used as data directory: File name too long\. Give .*",
+    ),
     "no data directory": ("store --data '' {at}", 2, "--data: data is empty: give the directory.*"),
     "a tower's endpoints are the same": (
         "tower --sub tcp://*:7 --pub tcp://*:7",
