@@ -57,8 +57,8 @@ MUTANTS = (
     Mutant(
         "silence makes requests rare",
         "fetcher",
-        "self._policy.timeout * 2 ** min(self.attempts, 16)",
-        "self._policy.timeout",
+        "self._pause * 2 ** min(self.attempts, 16)",
+        "self._pause",
         "core/test_core_fetcher.py::test_silence_never_makes_a_request_storm",
     ),
     Mutant(

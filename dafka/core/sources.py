@@ -51,17 +51,17 @@ class Sources:
         self, address: str, endpoint: str, now: float, born: float | None = None
     ) -> list[Action]:
         """A node was introduced; it may have shown before that it is a store."""
-        met, was_store = self._departed.pop(address, (Introduced(now, born), False))
+        met = self.introduced(address) or Introduced(now, born)
+        _, was_store = self._departed.pop(address, (met, False))
         self._endpoints.setdefault(address, {})[endpoint] = met
         # If it never lost us, it need not show once more that it is a store.
         is_store = was_store or address in self._shown
         return self.store_found(address, now) if is_store else []
 
     def introduced(self, address: str) -> Introduced | None:
-        """When a node was introduced; known for a while after it has gone."""
-        found = self._endpoints.get(address, {}).values()
-        gone = self._departed[address][0] if address in self._departed else None
-        return min(found, key=lambda one: one.at, default=gone)
+        """When a node was introduced first; known for a while after it has gone."""
+        gone, _ = self._departed.get(address, (None, False))
+        return next(iter(self._endpoints.get(address, {}).values()), gone)
 
     def peer_lost(self, address: str, endpoint: str, now: float) -> list[Action]:
         """A node fell silent, at one of its endpoints if it has several."""

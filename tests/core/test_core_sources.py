@@ -76,6 +76,15 @@ def test_store_that_has_gone_is_disconnected_and_can_come_back() -> None:
     assert sources.store_found(READER, 9.0) == []
 
 
+def test_node_with_two_endpoints_was_introduced_at_the_first_also_after_it_has_gone() -> None:
+    sources = Sources()
+    sources.peer_found(READER, ENDPOINT, 1.0)
+    sources.peer_found(READER, OTHER_ENDPOINT, 5.0)
+    sources.peer_lost(READER, ENDPOINT, 8.0)
+    sources.peer_lost(READER, OTHER_ENDPOINT, 9.0)
+    assert sources.introduced(READER) == Introduced(1.0, None)
+
+
 def test_store_that_goes_before_its_proof_is_not_waited_for() -> None:
     sources = Sources()
     sources.peer_found(READER, ENDPOINT, 0.0)
