@@ -23,7 +23,7 @@ class Tower(Life):
     def __init__(self, config: TowerConfig | None = None, **settings: Any) -> None:
         """Opens nothing. `settings` are fields of `TowerConfig`; `ConfigError` if unusable."""
         self.config = configured(TowerConfig, config, settings)
-        if self.config.sub == self.config.pub and not self.config.sub.endswith(":*"):
+        if self.config.sub == self.config.pub and not self.config.sub.endswith(("*", ":0")):
             raise ConfigError(
                 f"sub and pub are both {self.config.sub}: a tower listens on two endpoints, "
                 "so name two"

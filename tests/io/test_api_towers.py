@@ -7,7 +7,7 @@ import pytest
 import dafka
 from dafka.config import TowerAddress
 from dafka.core import beacon
-from tests.support.live_nodes import fill, free_ports, tower_on
+from tests.support.live_nodes import LOOPBACK, fill, free_ports, tower_on
 from tests.support.waiting import during, take, until
 
 pytestmark = pytest.mark.io
@@ -34,6 +34,12 @@ def address(nodes) -> TowerAddress:
     """Where a tower can be started; nodes that name no other tower look for it there."""
     nodes.tower = tower_on(free_ports(2))
     return nodes.tower
+
+
+@pytest.mark.parametrize("free", ["tcp://127.0.0.1:0", LOOPBACK, "ipc://*"])
+def test_a_tower_may_bind_two_endpoints_that_the_system_chooses(nodes, free):
+    address = nodes.add(dafka.Tower(sub=free, pub=free)).address
+    assert address.sub != address.pub
 
 
 def test_nodes_can_be_there_before_any_tower(nodes, address):
