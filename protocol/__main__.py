@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from io import TextIOWrapper
+from typing import TextIO
 
 from protocol.codec import build, parse
 from protocol.errors import ProtocolError, RemoteProtocolError
@@ -117,10 +118,17 @@ def _run(arguments: Sequence[str] | None) -> int:
     if sys.stdin is None:
         print("standard input is closed: there is nothing to explain", file=sys.stderr)
         return 2
-    lines = enumerate(sys.stdin, start=1)
+    lines = enumerate(_lines(sys.stdin), start=1)
     return max(
         (_explain(line.split(), f"line {n}: ") for n, line in lines if line.strip()), default=0
     )
+
+
+def _lines(stream: TextIO) -> Iterator[str]:
+    try:
+        yield from stream
+    except OSError as error:
+        raise SystemExit(f"cannot read standard input: {error.strerror or error}") from error
 
 
 def _parser() -> argparse.ArgumentParser:

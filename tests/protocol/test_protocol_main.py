@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout
+from pathlib import Path
 
 import pytest
 
@@ -165,6 +166,13 @@ def test_output_that_cannot_be_written_is_said(
         monkeypatch.setattr(sys, "stdout", out)
         assert main([ACK.hex()]) == 1
     assert capsys.readouterr().err == "cannot write to standard output: No space left on device\n"
+
+
+def test_input_that_cannot_be_read_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with (tmp_path / "only written").open("w") as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        with pytest.raises(SystemExit, match=r"^cannot read standard input: not readable$"):
+            main(["-"])
 
 
 def test_nothing_can_be_read_from_a_closed_input_or_printed_to_a_closed_output(
