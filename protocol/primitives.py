@@ -20,6 +20,7 @@ from construct import (
     StreamError,
     StringError,
     Subconstruct,
+    SymmetricAdapter,
     ValidationError,
 )
 
@@ -144,23 +145,20 @@ class Sized(Subconstruct):  # type: ignore[misc]
         return self.subcon._build(obj, stream, context, path)
 
 
-class Checked(Subconstruct):  # type: ignore[misc]
-    """A value that `complaint` finds nothing wrong with; what it says is the error's reason."""
+class Checked(SymmetricAdapter):  # type: ignore[misc]
+    """A value that `complaint` finds nothing wrong with; what it says is the error's reason.
+
+    Construct's own `ExprValidator` only says that the value failed.
+    """
 
     def __init__(self, subcon: Construct, complaint: Callable[[Any], str]) -> None:
         super().__init__(subcon)
         self.complaint = complaint
 
-    def _parse(self, stream: BinaryIO, context: Any, path: str) -> Any:
-        return self._checked(self.subcon._parse(stream, context, path), path)
-
-    def _build(self, obj: Any, stream: BinaryIO, context: Any, path: str) -> Any:
-        return self.subcon._build(self._checked(obj, path), stream, context, path)
-
-    def _checked(self, value: Any, path: str) -> Any:
-        if complaint := self.complaint(value):
+    def _decode(self, obj: Any, context: Any, path: str) -> Any:
+        if complaint := self.complaint(obj):
             raise ValidationError(complaint, path)
-        return value
+        return obj
 
 
 class ToTheEnd(Subconstruct):  # type: ignore[misc]
