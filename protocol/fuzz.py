@@ -14,6 +14,7 @@ from typing import Any
 
 from protocol.beacon import BEACON_ID, WELCOME_ID
 from protocol.codec import build
+from protocol.extensions import MAGIC
 from protocol.grammar import KINDS
 from protocol.messages import (
     DeleteTopic,
@@ -31,7 +32,7 @@ _IDS = [*(kind.id for kind in KINDS), BEACON_ID, WELCOME_ID, b"", b"\0", b"\1"]
 _TO_A_TOPIC = (Record, Head, GetHeads, DeleteTopic)
 _NUMBERS = (0, 1, 2, 255, 256, 100_000, 2**31, 2**32 - 1, 2**63, 2**64 - 1)
 _KEPT = 50
-_BLOCK = b"\xda\xfc\xa0\x01"
+"""Valid frames remembered to be damaged."""
 
 
 class Fuzzer:
@@ -161,7 +162,7 @@ class Fuzzer:
             case 1:
                 frames[at] = frame[:start]
             case 2:
-                frames[at] = frame + chance.choice((b"", _BLOCK)) + self._bytes()
+                frames[at] = frame + chance.choice((b"", MAGIC)) + self._bytes()
             case 3 if frame:
                 flipped = bytearray(frame)
                 flipped[start % len(frame)] ^= 1 << chance.randrange(8)
