@@ -20,6 +20,7 @@ from fastavro.write import Writer
 from dafka.core.run import Run
 from dafka.io import archive_format as fmt
 from dafka.io.archive_format import ArchiveError, Contents, Incomplete, Part
+from dafka.io.files import sync_directory
 
 __all__ = ["ArchiveError", "ArchiveReader", "ArchiveWriter", "Incomplete", "Part"]
 
@@ -196,7 +197,7 @@ class ArchiveWriter:
             try:
                 self._writer.flush()
                 os.fsync(self._file.fileno())
-                _sync_directory(self.path)
+                sync_directory(self.path.parent)
             finally:
                 self._file.close()
 
@@ -250,11 +251,3 @@ def _abandon(file: IO[bytes]) -> None:
     """Close a file after an error; that its last bytes cannot be written either is no news."""
     with suppress(OSError):
         file.close()
-
-
-def _sync_directory(path: Path) -> None:
-    directory = os.open(path.absolute().parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 from dafka.errors import StoreError
+from dafka.io.files import sync_directory
 from dafka.io.log_format import VERSION, VERSION_KEY
 
 DATABASE = "cache.db"
@@ -94,7 +95,7 @@ def _make(directory: Path) -> None:
     if directory.parent != directory:
         _make(directory.parent)
     directory.mkdir(exist_ok=True)
-    _sync(directory.parent)
+    sync_directory(directory.parent)
 
 
 def mark(directory: Path) -> None:
@@ -103,20 +104,12 @@ def mark(directory: Path) -> None:
         file.write(_MARK_TEXT)
         file.flush()
         os.fsync(file.fileno())
-    _sync(directory)
+    sync_directory(directory)
 
 
 def is_marked(directory: Path) -> bool:
     """Whether the directory has held a log."""
     return (directory / MARK).exists()
-
-
-def _sync(directory: Path) -> None:
-    names = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(names)
-    finally:
-        os.close(names)
 
 
 def _recognise(directory: Path, began: bool) -> None:

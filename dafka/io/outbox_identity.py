@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dafka.errors import ConfigError, StoreError
+from dafka.io.files import sync_directory
 from dafka.io.log import Extent
 from dafka.names import check_partition
 
@@ -89,8 +90,4 @@ def _write(file: Path, topic: str, partition: str) -> None:
         out.flush()
         os.fsync(out.fileno())
     draft.rename(file)
-    directory = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_directory(file.parent)

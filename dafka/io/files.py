@@ -1,0 +1,15 @@
+"""What files need that are to outlive a loss of power, and Python does not have."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def sync_directory(directory: Path) -> None:
+    """Bring the names in a directory to the disk: of files that were made, renamed or removed."""
+    names = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(names)
+    finally:
+        os.close(names)
