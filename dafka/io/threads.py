@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 import gevent
@@ -22,8 +23,7 @@ class Threads:
 
     def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `function` in a thread, and return or raise what it returns or raises."""
-
-        value, error = self._pool.apply(_called, (lambda: function(*args, **kwargs),))
+        value, error = self._pool.apply(_called, (partial(function, *args, **kwargs),))
         if error is not None:
             raise error
         return value  # type: ignore[no-any-return]
@@ -39,13 +39,13 @@ def within(timeout: float, function: Callable[[], object]) -> bool:
     Then it goes on, and nobody hears of its end.
     """
     pool = ThreadPool(1)
-    call = pool.spawn(_called, function)
-    call.wait(timeout)
-    ended = bool(call.ready())
-    _close(pool)
-    if ended and (error := call.get()[1]) is not None:
-        raise error
-    return ended
+    try:
+        outcome = pool.spawn(_called, function).wait(timeout)
+    finally:
+        _close(pool)
+    if outcome is not None and outcome[1] is not None:
+        raise outcome[1]
+    return outcome is not None
 
 
 def _called(function: Callable[[], T]) -> tuple[T, None] | tuple[None, BaseException]:
