@@ -105,10 +105,8 @@ class Committer:
         except _Abandoned:
             # What comes after would leave a hole: nothing of it is written or acknowledged.
             logger.warning("store stopped with unwritten records, none of them acknowledged")
-        except Moved as error:
-            self.healthy = False
-            self._failed(error)
         except Exception as error:
+            self.healthy = False
             self._failed(error)
 
     # Changes
