@@ -54,6 +54,10 @@ def cause(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
+WHAT_EMPTY_MEANS = "other stores will fill that of a store; what only an outbox held is lost"
+"""For whoever may have to begin without the records of a directory."""
+
+
 class Moved(StoreError):
     """The files that are open are not those in the log's directory: what they get is lost."""
 
@@ -61,7 +65,7 @@ class Moved(StoreError):
         super().__init__(
             f"{directory} was removed, renamed or replaced while it was in use, so nothing is"
             " acknowledged any more: put back the directory that was there and start again, or"
-            " start with an empty one, which other stores will fill"
+            f" start with an empty one: {WHAT_EMPTY_MEANS}"
         )
 
 

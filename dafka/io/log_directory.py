@@ -13,6 +13,7 @@ from pathlib import Path
 
 from dafka.errors import StoreError
 from dafka.io.files import sync_directory
+from dafka.io.log_connections import WHAT_EMPTY_MEANS
 from dafka.io.log_format import VERSION, VERSION_KEY
 
 DATABASE = "cache.db"
@@ -149,7 +150,7 @@ def _recognise(directory: Path, began: bool) -> None:
 def _lost(directory: Path, state: str) -> StoreError:
     return StoreError(
         f"{directory} has held the records of a Dafka log, but its {DATABASE} is {state}: restore"
-        " the directory from a copy, or empty it to begin a new log, which other stores will fill"
+        f" the directory from a copy, or empty it to begin a new log: {WHAT_EMPTY_MEANS}"
     )
 
 
