@@ -69,8 +69,7 @@ class Committer:
         self._tidied = tidied
         self._failed = failed
         self._changes: deque[Change] = deque()
-        self._more = Event()
-        self._stopped = False
+        self._more, self._ending = Event(), Event()
         self._greenlet: gevent.Greenlet | None = None
 
     def start(self) -> None:
@@ -85,7 +84,7 @@ class Committer:
 
     def stop(self, timeout: float) -> None:
         """Write what was accepted, within `timeout` seconds, and end."""
-        self._stopped = True
+        self._ending.set()
         self._more.set()
         if self._greenlet is not None:
             self._greenlet.join(timeout)
@@ -94,13 +93,13 @@ class Committer:
     def _run(self) -> None:
         try:
             due = monotonic() + self._interval_s
-            while self._changes or not self._stopped:
+            while self._changes or not self._ending.is_set():
                 if not self._changes:
                     self._more.clear()
                     self._more.wait(max(0.0, due - monotonic()))
                 if self._changes:
                     self._change()
-                if monotonic() >= due and not self._stopped:
+                if monotonic() >= due and not self._ending.is_set():
                     due = monotonic() + self._upkeep()
         except _Abandoned:
             # What comes after would leave a hole: nothing of it is written or acknowledged.
@@ -159,9 +158,9 @@ class Committer:
             except StoreError as error:
                 self.healthy = False
                 self._limited.warn("disk", f"store cannot write, and will retry: {error}")
-                if self._stopped:
+                if self._ending.is_set():
                     raise _Abandoned from error
-                gevent.sleep(pause)
+                self._ending.wait(pause)
                 pause = min(pause * 2, _RETRY_MAX_S)
         if not self.healthy:
             self.healthy = True

@@ -18,6 +18,7 @@ import gevent
 import pytest
 
 import dafka
+from dafka.io import committer
 from dafka.io.log import Log
 from tests.support.failing_disk import FailingDisk
 from tests.support.live_nodes import Nodes
@@ -132,6 +133,19 @@ def test_a_store_that_ends_while_the_disk_refuses_has_all_that_it_acknowledged(
     producer.flush(20)
     nodes.end()
     verify(tmp_path / "data", producer.partition, 40)
+
+
+def test_a_store_that_ends_between_two_attempts_does_not_wait_for_the_next(
+    disk, nodes, tmp_path, caplog, monkeypatch
+):
+    monkeypatch.setattr(committer, "_RETRY_S", 60.0)
+    store = nodes.store(tmp_path / "data", beacon_interval_s=0.1)
+    producer = nodes.producer(beacon_interval_s=0.1)
+    disk.full()
+    publish(producer, 20)
+    until(lambda: not store.healthy)
+    store.stop(5)
+    assert "store stopped with unwritten records, none of them acknowledged" in caplog.messages
 
 
 def test_a_full_file_system(nodes, tmp_path):
