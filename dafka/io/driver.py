@@ -13,7 +13,7 @@ import gevent
 from gevent.event import AsyncResult, Event
 
 from dafka.core.actions import Action, Warn
-from dafka.errors import DafkaError
+from dafka.errors import StoreError
 
 RECHECK_S = 1.0
 """The longest wait: zmq's edges can be missed, so sockets are looked at again after this."""
@@ -151,8 +151,8 @@ class Driver:
                 self.failed.set(None)
 
     def fail(self, error: BaseException) -> None:
-        """End the node loudly, because of a fault of our own or an error it cannot outlive."""
-        if isinstance(error, DafkaError):
+        """End the node loudly, because of a fault of our own or of the disk."""
+        if isinstance(error, StoreError):
             self._logger.critical("node=%s ended: %s", self.name, error)
         else:
             self._logger.critical("node=%s ended by a bug", self.name, exc_info=error)

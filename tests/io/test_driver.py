@@ -1,4 +1,4 @@
-"""What the loop's log of warnings keeps, and what it leaves out."""
+"""What the loop says: which warnings are kept, and which errors have a traceback."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import logging
 
 import pytest
 
+from dafka.errors import Closed, StoreError
 from dafka.io import driver
-from dafka.io.driver import LimitedLog
+from dafka.io.driver import Driver, LimitedLog
 
 
 @pytest.fixture
@@ -41,3 +42,14 @@ def test_whatever_the_keys_are_the_log_keeps_a_bounded_number(caplog, clock):
         most = max(most, sum(map(len, kept)))
     assert most == driver._MAX_KEYS
     assert len(caplog.messages) == 3 * driver._MAX_KEYS
+
+
+@pytest.mark.parametrize(
+    ("error", "traced"), [(StoreError("moved"), False), (Closed("by whom?"), True)]
+)
+def test_a_node_that_ends_by_a_bug_shows_where_it_is(caplog, error, traced):
+    driver = Driver("store", logging.getLogger("dafka.test"))
+    driver.fail(error)
+    (record,) = caplog.records
+    assert bool(record.exc_info) == traced
+    assert driver.failed.exception is error
