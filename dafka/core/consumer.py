@@ -30,6 +30,8 @@ from protocol import (
 
 _HEADS_RETRY_S = 1.0
 _HEADS_RETRY_MAX_S = 60.0
+_MISSED_PAUSE_S = 16.0
+"""Stores that are asked for what a consumer may have missed have answered before this pause."""
 
 
 @dataclass(slots=True)
@@ -158,8 +160,12 @@ class Consumer(Receiver):
             actions += self._store_ready(store, now)
         if self._heads_at is not None and now >= self._heads_at:
             pause = min(self._heads_pause * 2, _HEADS_RETRY_MAX_S)
-            actions += self._ask_heads(now)
-            self._heads_at, self._heads_pause = now + pause, pause
+            # Not every node that goes was a producer, and not each of them had published.
+            self._missed = self._missed and pause < _MISSED_PAUSE_S
+            asking = self._ask_heads(now)
+            if asking:
+                self._heads_at, self._heads_pause = now + pause, pause
+            actions += asking
         return actions + self._fetch(now) + self._expire(now)
 
     def next_deadline(self) -> float | None:

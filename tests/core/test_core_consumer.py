@@ -242,10 +242,19 @@ def test_latest_asks_the_stores_for_a_producer_that_came_and_went_unheard() -> N
     consumer.peer_found(PRODUCER, ENDPOINT, 30.0, 20.0)
     assert consumer.next_deadline() is None
     assert sent(consumer.peer_lost(PRODUCER, ENDPOINT, 34.0), GetHeads) == []
-    asks = [(now, a) for now, a in _until(consumer, 37.0) if sent([a], GetHeads)]
-    assert [now for now, _ in asks] == [34.0, 36.0]
+    assert [now for now, a in _until(consumer, 37.0) if sent([a], GetHeads)] == [34.0, 36.0]
     assert asked(consumer.receive(_stored_head(5), 37.1)) == [(0, 6)]
     assert offsets(consumer.receive(stored(0, 6), 37.2)) == [0, 1, 2, 3, 4, 5]
+
+
+def test_latest_does_not_ask_for_ever_about_who_has_gone() -> None:
+    consumer = _consumer("latest")
+    consumer.welcomed(0.0)
+    consumer.peer_found(PRODUCER, ENDPOINT, 30.0, 20.0)
+    consumer.peer_lost(PRODUCER, ENDPOINT, 34.0)
+    asks = [now for now, a in _until(consumer, 600.0) if sent([a], GetHeads)]
+    assert asks == [34.0, 36.0, 40.0]
+    assert consumer.next_deadline() is None
 
 
 def test_many_nodes_that_went_at_once_are_asked_about_once() -> None:
