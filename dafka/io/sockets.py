@@ -305,7 +305,30 @@ class Subscriber(Watched):
 
     def disconnect(self, endpoint: str) -> None:
         """Stop listening to a peer that `connect` accepted."""
+        self._end_begun()
         _disconnect(self.socket, endpoint)
+
+    def reconnect(self, endpoint: str) -> None:
+        """Connect anew, whatever became of the connection."""
+        self._end_begun()
+        super().reconnect(endpoint)
+
+    def _end_begun(self) -> None:
+        """Read the message of which libzmq has taken the first frame, so that it is whole.
+
+        It does so to answer whether there is something to read, and then aborts the process if
+        the peer is disconnected before the other frames were read (libzmq's issue 2163). What is
+        read here, the next drain hands out.
+        """
+        try:
+            frame = _recv(self.socket, _NOBLOCK, False)
+        except zmq.Again:
+            return
+        frames = [frame.bytes, *(self._rest() if frame.more else ())]
+        if len(frames) == 2:
+            self._joiner.record(*frames)
+        else:
+            self._joiner.message(frames)
 
     def drain(self) -> Drained:
         """Read what is there, up to `DRAIN_MESSAGES` and `DRAIN_BYTES`, without waiting."""
@@ -352,7 +375,7 @@ class Subscriber(Watched):
         ]
 
     def _rest(self) -> list[bytes]:
-        """The surplus frames of a message, as many as a beacon could have."""
+        """The other frames of a message, as many as a beacon could have."""
         frames: list[bytes] = []
         more = True
         while more:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import gevent
@@ -76,3 +78,40 @@ def test_a_beacon_that_is_no_text_ends_no_node(nodes):
     producer.flush(20)
     assert [record.content for record in take(consumer, 1)] == [b"x"]
     assert not store.wait(0)
+
+
+LEAVES_AMID_A_MESSAGE = """
+import sys, zmq
+from dafka.core.run import Origin
+from dafka.io.sockets import Context, Subscriber
+from protocol import Ack, Record, build
+
+way = sys.argv[1]
+publisher = zmq.Context().socket(zmq.XPUB)
+endpoint = f"tcp://127.0.0.1:{publisher.bind_to_random_port('tcp://127.0.0.1')}"
+context = Context(1000)
+subscriber = Subscriber(context, Origin.LIVE, [endpoint])
+subscriber.subscribe(b"")
+assert publisher.recv() == b"\\1"
+messages = [Record("t", "P" * 32, "t", 0, b"first"), Ack("P", "t", 4)]
+for message in messages if way == "record first" else messages[::-1]:
+    publisher.send_multipart(build(message))
+while not zmq.Socket.getsockopt(subscriber.socket, zmq.EVENTS) & zmq.POLLIN:
+    pass
+(subscriber.disconnect if way != "reconnect" else subscriber.reconnect)(endpoint)
+drained = subscriber.drain()
+print([run.contents for run in drained.runs], drained.messages)
+subscriber.close()
+context.close()
+publisher.context.destroy(0)
+"""
+
+
+@pytest.mark.parametrize("way", ["record first", "ack first", "reconnect"])
+def test_a_peer_that_is_let_go_while_its_message_is_read_ends_no_process(way):
+    """libzmq takes the first frame to tell that there is something to read."""
+    command = [sys.executable, "-c", LEAVES_AMID_A_MESSAGE, way]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    first = "[] [Ack(" if way != "record first" else "[[b'first']] ["
+    assert done.stdout.startswith(first)
