@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Generator
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("dafka", derandomize=True, deadline=None, print_blob=True)
@@ -12,3 +14,15 @@ settings.load_profile("dafka")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell's background job ignores Ctrl-C, and so would every process that a test starts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What a test has said may hold bytes that are no text: workers can report text alone."""
+    report = yield
+    report.sections = [(name, _text(said)) for name, said in report.sections]
+    return report
+
+
+def _text(said: str) -> str:
+    return said.encode("utf-8", "backslashreplace").decode()
