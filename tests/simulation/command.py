@@ -10,6 +10,7 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
+from simulation import scale
 from simulation.breakages import BREAKAGES, broken
 from simulation.chart import as_svg, as_text, chart
 from simulation.plan import draw
@@ -24,6 +25,8 @@ _PROGRESS_S = 0.5
 def main(arguments: list[str] | None = None) -> int:
     """Do what the arguments ask for; 1 if a life failed."""
     options = _parser().parse_args(arguments)
+    if options.scale is not None:
+        return _scale(options)
     with broken(options.broken):
         if options.life is not None:
             return _one(options)
@@ -48,6 +51,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--chart", type=Path, metavar="FILE.svg", help="draw the failure here too")
     parser.add_argument(
         "--broken", choices=sorted(BREAKAGES), help="break the machines on purpose before"
+    )
+    parser.add_argument(
+        "--scale",
+        type=_positive,
+        metavar="N",
+        help="instead: what a record costs as a cluster grows, up to N consumers (10000: minutes)",
+    )
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="with --scale: draw it (SVG, PNG)"
     )
     return parser
 
@@ -116,6 +128,17 @@ def _show(results: Iterable[int | None], total: int) -> Iterator[int | None]:
 
 def _one(options: argparse.Namespace) -> int:
     return _explain(options.life, options.events, options)
+
+
+def _scale(options: argparse.Namespace) -> int:
+    """Print a table for each way in which a cluster grows, and draw them if asked to."""
+    drawn = []
+    for curve in scale.curves(options.scale):
+        drawn.append(curve)
+        print("\n".join(curve.rows()), end="\n\n", flush=True)
+    if options.plot is not None:
+        scale.plot(drawn, options.plot)
+    return 0
 
 
 def _explain(seed: int, events: list[int] | None, options: argparse.Namespace) -> int:

@@ -162,6 +162,7 @@ class Connection:
         """End the link for good: the speaker sees every prefix go."""
         self.open = False
         self.listener.sources.remove(self)
+        self.listener.connected.discard((self.endpoint, self.origin))
         self._end()
 
     def _end(self) -> None:

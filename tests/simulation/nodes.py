@@ -87,6 +87,8 @@ class Node:
         self.refused = 0
         """Malformed messages dropped."""
         self.sources: list[Connection] = []
+        self.connected: set[tuple[str, Origin]] = set()
+        """What `sources` are connected to."""
         self.listeners: list[Connection] = []
         self.audience = Audience()
         self.prefixes: dict[Origin, list[bytes]] = {Origin.LIVE: [], Origin.STORE: []}
@@ -172,7 +174,8 @@ class Node:
 
     def connect(self, endpoint: str, origin: Origin) -> None:
         """Connect a SUB socket to a publisher; once more is the same to ZeroMQ."""
-        if not any(c.endpoint == endpoint and c.origin is origin for c in self.sources):
+        if (endpoint, origin) not in self.connected:
+            self.connected.add((endpoint, origin))
             self.sources.append(Connection(self.world, self, endpoint, origin))
 
     def disconnect(self, endpoint: str, origin: Origin) -> None:

@@ -194,9 +194,8 @@ class World:
             new.enter()
             return new
         for old in self.living():
-            if old is not new and not (
-                isinstance(new, self.strangers) and isinstance(old, self.strangers)
-            ):
+            alike = isinstance(new, self.strangers) and type(old) is type(new)
+            if old is not new and not alike:
                 for one, other in ((old, new), (new, old)):
                     self.after(self.random.uniform(0.001, 0.2), partial(self.meet, one, other))
         return new
