@@ -220,7 +220,7 @@ class Curve:
         head = f"| {self.title} | " + " | ".join(names) + " |"
         rows = [head, "|---:" * (len(names) + 1) + "|"]
         for cost in self.costs:
-            figures = " | ".join(f"{value:,.2f}" for value in cost.figures().values())
+            figures = " | ".join(f"{value:,.3f}" for value in cost.figures().values())
             rows.append(f"| {cost.size:,} | {figures} |")
         grows = " | ".join(f"{slope(self.costs, name):+.2f}" for name in names)
         return [*rows, f"| *exponent* | {grows} |"]
