@@ -165,7 +165,7 @@ def export_records(
 def _done(writer: ArchiveWriter) -> str:
     lacking = sum(part.next - part.first for part in writer.contents.lacking())
     total = writer.contents.total
-    return f"{total - lacking} of {records(total)} are in {writer.path}"
+    return f"exported {total - lacking} of {records(total)} into {writer.path} so far"
 
 
 def report(writer: ArchiveWriter, seconds: float, as_json: bool) -> None:
@@ -184,9 +184,8 @@ def report(writer: ArchiveWriter, seconds: float, as_json: bool) -> None:
         click.echo(document(numbers))
         return
     click.echo(
-        f"{records(contents.total)} of {count(len(contents.parts), 'partition')} in "
-        f"{count(topics, 'topic')} are in "
-        f"{writer.path} ({size:,} bytes, {seconds:.1f} s)",
+        f"exported {records(contents.total)} of {count(len(contents.parts), 'partition')} in "
+        f"{count(topics, 'topic')} into {writer.path} ({size:,} bytes, {seconds:.1f} s)",
         err=True,
     )
 

@@ -219,4 +219,4 @@ def import_(file: str, acks: int | None, timeout: float, as_json: bool, **given:
         click.echo(document(numbers))
         return
     present = f", {importing.skipped} of them before" if importing.skipped else ""
-    click.echo(f"{records(total)} of {file} are in the stores{present} ({seconds:.1f} s)", err=True)
+    click.echo(f"imported {records(total)} of {file}{present} ({seconds:.1f} s)", err=True)

@@ -89,6 +89,6 @@ def test_ctrl_c_says_how_to_go_on(restless, source):
     assert code == 1
     said = process.complained()
     assert said.startswith("dafka export: interrupted: ")
-    assert said.endswith(" of 300 records are in backup.avro; go on with --resume\n")
+    assert said.endswith(" of 300 records into backup.avro so far; go on with --resume\n")
     assert said.count("\n") == 1
     restless.run(dafka("export", "backup.avro", *cluster.at, "--resume"))
