@@ -13,6 +13,7 @@ import click
 
 from dafka.cli.options import Command, Fault, json_option, version_option
 from dafka.cli.progress import progress
+from dafka.cli.stdio import done_all_the_same
 from dafka.cli.tables import count
 from dafka.cli.texts import document, visible
 from dafka.config import MIB
@@ -137,6 +138,21 @@ def _held(report: Report, extent: Extent) -> tuple[int, int, str]:
     return extent.earliest, extent.next, digest
 
 
+def _work_through(report: Report, source: Report | None, as_json: bool) -> None:
+    """Verify a directory, and repair it from `source` if that is given."""
+    with progress(report.records, keep=False) as bar:
+        verify(report, bar)
+    if not as_json:
+        _print_damage(report)
+    if source is not None and report.damage:
+        with progress(report.records, keep=False) as bar:
+            repair(report, source, bar)
+        if not as_json:
+            with done_all_the_same(f"{report.directory} was repaired: {_found(report)}"):
+                click.echo(f"{report.directory}: after the repair:")
+                _print_damage(report)
+
+
 def _print_damage(report: Report) -> None:
     for damage in report.damage:
         place = f"topic {damage.topic!r}, partition {damage.partition}, " if damage.topic else ""
@@ -144,8 +160,11 @@ def _print_damage(report: Report) -> None:
             place += f"offsets {damage.first} to {damage.last}: "
         click.echo(visible(f"{report.directory}: {place}{damage.reason}"))
     amount = f"{count(len(report.extents), 'partition')}, {count(report.records, 'record')}"
-    found = count(len(report.damage), "fault") if report.damage else "no damage"
-    click.echo(f"{report.directory}: {amount}: {found}")
+    click.echo(f"{report.directory}: {amount}: {_found(report)}")
+
+
+def _found(report: Report) -> str:
+    return count(len(report.damage), "fault") if report.damage else "no damage"
 
 
 def _print_comparison(comparison: Comparison, directories: tuple[str, ...]) -> None:
@@ -223,16 +242,7 @@ def check(
         reports = open_logs(named, stack)
         checked = reports[: len(directories)]
         for report in checked:
-            with progress(report.records, keep=False) as bar:
-                verify(report, bar)
-            if not as_json:
-                _print_damage(report)
-            if repairing and report.damage:
-                with progress(report.records, keep=False) as bar:
-                    repair(report, reports[-1], bar)
-                if not as_json:
-                    click.echo(f"{report.directory}: after the repair:")
-                    _print_damage(report)
+            _work_through(report, reports[-1] if repairing else None, as_json)
         comparisons: list[Comparison] = []
         if comparing:
             with progress(sum(report.records for report in checked), keep=False) as bar:

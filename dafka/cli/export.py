@@ -15,6 +15,7 @@ from dafka.cli import nodes
 from dafka.cli.options import Command, Fault, of_cluster, reach
 from dafka.cli.progress import progress
 from dafka.cli.snapshot import Snapshot, look, snapshot
+from dafka.cli.stdio import Unprintable, done_all_the_same
 from dafka.cli.tables import count
 from dafka.cli.texts import document
 from dafka.config import ConsumerConfig
@@ -181,7 +182,8 @@ def report(writer: ArchiveWriter, seconds: float, as_json: bool) -> None:
             "records": contents.total,
             "seconds": round(seconds, 6),
         }
-        click.echo(document(numbers))
+        with done_all_the_same(f"exported {records(contents.total)} into {writer.path}"):
+            click.echo(document(numbers))
         return
     click.echo(
         f"exported {records(contents.total)} of {count(len(contents.parts), 'partition')} in "
@@ -223,8 +225,14 @@ def export(
     settings = reach(ConsumerConfig, given)
     began = time.monotonic()
     writer, left_out = export_records(file, settings, topics, resume=resume, timeout=timeout)
-    report(writer, time.monotonic() - began, as_json)
+    faults = []
+    try:
+        report(writer, time.monotonic() - began, as_json)
+    except Unprintable as error:
+        faults.append(str(error))
     if left_out:
-        raise Fault(
+        faults.append(
             f"{count(len(left_out), 'partition')} left out, such as this one: {left_out[0]}"
         )
+    if faults:
+        raise Fault("; ".join(faults))

@@ -16,6 +16,7 @@ from dafka.cli import logs, nodes
 from dafka.cli.options import Command, Fault, acks_option, of_cluster, reach
 from dafka.cli.progress import progress
 from dafka.cli.snapshot import Held, held, look
+from dafka.cli.stdio import done_all_the_same
 from dafka.cli.texts import document
 from dafka.config import MIB, ProducerConfig
 from dafka.core.run import RECORD_COST, Run
@@ -216,7 +217,8 @@ def import_(file: str, acks: int | None, timeout: float, as_json: bool, **given:
             "present": importing.skipped,
             "seconds": round(seconds, 6),
         }
-        click.echo(document(numbers))
+        with done_all_the_same(f"imported {records(total)} of {file}"):
+            click.echo(document(numbers))
         return
     present = f", {importing.skipped} of them before" if importing.skipped else ""
     click.echo(f"imported {records(total)} of {file}{present} ({seconds:.1f} s)", err=True)

@@ -9,7 +9,6 @@ Nothing is monkey-patched here: all blocking work is done by gevent and `zmq.gre
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -18,7 +17,7 @@ from typing import NoReturn
 import click
 
 from dafka.cli.options import Fault, version_option
-from dafka.cli.stdio import reserve_standard_descriptors
+from dafka.cli.stdio import reserve_standard_descriptors, tell_what_cannot_be_printed
 from dafka.cli.texts import print_anything, visible
 
 COMMANDS = {
@@ -91,6 +90,7 @@ def main(
     """Run a command and leave the process with its exit code."""
     reserve_standard_descriptors()
     print_anything(sys.stdout, sys.stderr)
+    tell_what_cannot_be_printed()
     sys.exit(run(command, name, sys.argv[1:] if arguments is None else arguments))
 
 
@@ -98,8 +98,7 @@ def run(command: click.Command, name: str, arguments: Sequence[str]) -> int:
     """Run a command and return its exit code, having said on stderr what was wrong."""
     try:
         status = command.main(list(arguments), prog_name=name, standalone_mode=False)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else name
         message = error.format_message()
@@ -107,7 +106,8 @@ def run(command: click.Command, name: str, arguments: Sequence[str]) -> int:
         _say(f"{path}: {message}{stop} Try '{path} --help'.")
         return 2
     except Fault as error:
-        _say(str(error))
+        # What `--help` and `--version` cannot print is told before a command has begun.
+        _say(str(error) if str(error).startswith(name) else f"{name}: {error}")
         return error.code
     except click.ClickException as error:
         _say(f"{name}: {error.format_message()}")
@@ -115,9 +115,7 @@ def run(command: click.Command, name: str, arguments: Sequence[str]) -> int:
     except click.Abort:
         return 130
     except BrokenPipeError:
-        # Whoever read our output has enough; nothing may be left to flush when Python ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 0
+        return 0  # whoever read our output has enough
     return status if isinstance(status, int) else 0
 
 

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol
 
+import click
 import gevent
 
 from dafka.cli.options import Fault
-from dafka.cli.stdio import OutputClosed
+from dafka.cli.stdio import OutputClosed, Unprintable
 from dafka.config import TowerAddress, parse_tower
 from dafka.errors import ConfigError
 
@@ -113,6 +114,19 @@ def run(node: Node, body: Callable[[Interrupts], object]) -> None:
         finally:
             interrupts.disarm()
             node.stop(timeout=STOP_TIMEOUT_S)
+
+
+def announce(text: str) -> None:
+    """Print that a node is ready: a courtesy, without which it goes on all the same.
+
+    Somebody who closed standard output has asked for that; anything else is a warning.
+    """
+    try:
+        click.echo(text)
+    except Unprintable as error:
+        if not error.closed:
+            path = click.get_current_context().command_path
+            click.echo(f"{path}: {error}; it runs all the same", err=True)
 
 
 def notation(address: TowerAddress) -> str:

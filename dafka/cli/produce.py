@@ -21,7 +21,7 @@ from dafka.cli.options import (
     towers,
 )
 from dafka.cli.publishing import Publishing, skip, stores
-from dafka.cli.stdio import STDIN, open_input, read_lines
+from dafka.cli.stdio import STDIN, Unprintable, open_input, read_lines
 from dafka.cli.texts import document
 from dafka.config import ProducerConfig
 from dafka.core.run import RECORD_COST
@@ -82,7 +82,7 @@ def _report(
     report: str | None, task: Publishing, seconds: float, left: int, *, skipped: int
 ) -> None:
     """Tell the result; `Fault` if records are not acknowledged, or a line was refused."""
-    published = task.published
+    published, shown = task.published, ""
     rate = published / seconds if seconds > 0 else 0.0
     if report == "json":
         numbers = {
@@ -95,7 +95,7 @@ def _report(
         }
         if task.producer.config.outbox:
             numbers |= {"first": task.first, "skipped": skipped, "unacknowledged": left}
-        click.echo(document(numbers))
+        shown = document(numbers)
     elif report == "text" and not left:
         before = f" after {skipped} that were published before" if skipped else ""
         click.echo(
@@ -105,6 +105,12 @@ def _report(
     faults = [] if task.refused is None else [str(task.refused)]
     if left:
         faults.append(_left(task, left))
+    if shown:
+        try:
+            click.echo(shown)
+        except Unprintable as error:
+            done = "" if left else f"{records(published)} acknowledged, but "
+            faults.append(f"{done}{error}")
     if faults:
         raise Fault("; ".join(faults), 1 if task.refused is None else 2)
 

@@ -54,10 +54,10 @@ def server(
         address = nodes.notation(endpoints)
         if as_json:
             ready = {"tower": {"sub": endpoints.sub, "pub": endpoints.pub}}
-            click.echo(document(ready | {"store": {"data": store_config.data}}))
+            nodes.announce(document(ready | {"store": {"data": store_config.data}}))
         else:
-            click.echo(f"tower {address}  store {store_config.data}: ready")
-            click.echo(_hint(address))
+            ready_line = f"tower {address}  store {store_config.data}: ready"
+            nodes.announce(f"{ready_line}\n{_hint(address)}")
         cluster.wait()
 
     nodes.run(cluster, serve)

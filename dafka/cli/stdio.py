@@ -11,7 +11,10 @@ import select
 import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from io import BufferedWriter, RawIOBase, TextIOWrapper
 from itertools import takewhile
+from typing import TYPE_CHECKING
 
 import gevent
 from gevent.socket import wait_read
@@ -20,6 +23,9 @@ from gevent.threadpool import ThreadPool
 from dafka.cli.options import Fault
 from dafka.errors import ConfigError
 
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
 STDIN, STDOUT = 0, 1
 
 CHUNK_BYTES = 1 << 16
@@ -27,6 +33,72 @@ CHUNK_BYTES = 1 << 16
 
 class OutputClosed(BaseException):
     """Whoever read our output does not want more: a quiet end."""
+
+
+class Unprintable(Fault):
+    """Standard output takes nothing: it is `closed`, or an error of the system's says why."""
+
+    def __init__(self, message: str, *, closed: bool) -> None:
+        super().__init__(message)
+        self.closed = closed
+
+
+@contextmanager
+def done_all_the_same(work: str) -> Iterator[None]:
+    """While entered, the report of some `work` is printed: that it fails must not hide the work."""
+    try:
+        yield
+    except Unprintable as error:
+        raise Unprintable(f"{work}, but {error}", closed=error.closed) from error
+
+
+class _Standard(RawIOBase):
+    """Standard output; what it does not take is told by `Unprintable`, once, and then dropped.
+
+    Without that, Python would try again to write its buffer at its end, and tell that in its way.
+    """
+
+    def __init__(self, closed: bool) -> None:
+        self._missing = closed
+        self._failed = False
+
+    def fileno(self) -> int:
+        return STDOUT
+
+    def writable(self) -> bool:
+        return True
+
+    def isatty(self) -> bool:
+        return os.isatty(STDOUT)
+
+    def write(self, content: ReadableBuffer, /) -> int:
+        data = bytes(content)
+        if self._failed:
+            return len(data)
+        self._failed = True
+        if self._missing:
+            raise Unprintable(_CLOSED, closed=True)
+        result = _write(data)
+        if isinstance(result, BrokenPipeError):
+            raise result
+        if isinstance(result, OSError):
+            raise Unprintable(_cannot(_PRINT, result), closed=False)
+        self._failed = False
+        return len(data)
+
+
+def tell_what_cannot_be_printed() -> None:
+    """Have `sys.stdout` raise `Unprintable`, also where the caller has closed it."""
+    stream = sys.stdout
+    if stream is not sys.__stdout__:
+        return  # somebody captures what is printed
+    raw = BufferedWriter(_Standard(closed=stream is None))
+    if stream is None:
+        sys.stdout = TextIOWrapper(raw)
+        return
+    sys.stdout = TextIOWrapper(
+        raw, stream.encoding, stream.errors, line_buffering=os.isatty(STDOUT)
+    )
 
 
 def reserve_standard_descriptors() -> None:
@@ -110,15 +182,15 @@ class Output:
     """Standard output; `OutputClosed` is raised, or handed to `closed`, once nobody reads it."""
 
     def __init__(self, closed: Callable[[BaseException], object]) -> None:
-        if sys.stdout is None:
-            raise Fault("standard output is closed: there is no place to print to")
+        if sys.__stdout__ is None:
+            raise Unprintable(_CLOSED, closed=True)
         self._pool = ThreadPool(1)
         if stat.S_ISFIFO(os.fstat(STDOUT).st_mode):
             gevent.spawn(_watch, closed)
 
     def write(self, content: bytes) -> None:
         """Write all of `content`; waits while the other side does not read."""
-        _result(self._pool.apply(_write, (content,)), "write to standard output")
+        _result(self._pool.apply(_write, (content,)), _PRINT)
 
 
 def _watch(closed: Callable[[BaseException], object]) -> None:
@@ -144,5 +216,13 @@ def _result(result: bytes | OSError, what: str) -> bytes:
     if isinstance(result, BrokenPipeError):
         raise OutputClosed
     if isinstance(result, OSError):
-        raise Fault(f"cannot {what}: {result.strerror}")
+        raise Fault(_cannot(what, result))
     return result
+
+
+_PRINT = "write to standard output"
+_CLOSED = "standard output is closed: there is no place to print to"
+
+
+def _cannot(what: str, error: OSError) -> str:
+    return f"cannot {what}: {error.strerror}"

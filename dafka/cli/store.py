@@ -17,9 +17,9 @@ def run_store(config: StoreConfig, as_json: bool) -> None:
 
     def serve(_interrupts: nodes.Interrupts) -> None:
         if as_json:
-            click.echo(document({"store": {"data": config.data, "endpoint": store.endpoint}}))
+            nodes.announce(document({"store": {"data": config.data, "endpoint": store.endpoint}}))
         else:
-            click.echo(f"store {config.data}: ready")
+            nodes.announce(f"store {config.data}: ready")
         store.wait()
 
     nodes.run(store, serve)

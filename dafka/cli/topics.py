@@ -10,6 +10,7 @@ from click.core import ParameterSource
 
 from dafka.cli.inspecting import check_known, gathered, inspected, options, settings
 from dafka.cli.options import Command, Fault, sentences
+from dafka.cli.stdio import done_all_the_same
 from dafka.cli.tables import count, number, size, table, text
 from dafka.cli.texts import document
 from dafka.config import ConsumerConfig
@@ -100,13 +101,19 @@ def delete(topic: str, yes: bool, as_json: bool, timeout: float, **given: Any) -
         return inspector.delete(timeout)
 
     deletions = inspected(topic, config, timeout, delete_known)
+    missing = sum(one.records is None for one in deletions)
     if as_json:
         stores = [{"records": one.records, **asdict(one.store)} for one in deletions]
-        click.echo(document({"topic": topic, "stores": stores}))
+        shown = document({"topic": topic, "stores": stores})
     else:
-        for one in deletions:
-            click.echo(f"store {text(one.store.endpoint, 60)}: {_said(one, timeout)}")
-    missing = sum(one.records is None for one in deletions)
+        shown = "\n".join(
+            f"store {text(one.store.endpoint, 60)}: {_said(one, timeout)}" for one in deletions
+        )
+    with done_all_the_same(
+        f"topic {topic!r} was deleted at {count(len(deletions) - missing, 'store')}"
+        + (f", not at {missing} more" if missing else "")
+    ):
+        click.echo(shown)
     if missing:
         raise Fault(f"topic {topic!r} was not deleted at {count(missing, 'store')}")
 

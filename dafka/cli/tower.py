@@ -50,9 +50,9 @@ def run_tower(config: TowerConfig, as_json: bool) -> None:
     def serve(_interrupts: nodes.Interrupts) -> None:
         address = tower.address
         if as_json:
-            click.echo(json.dumps({"tower": {"sub": address.sub, "pub": address.pub}}))
+            nodes.announce(json.dumps({"tower": {"sub": address.sub, "pub": address.pub}}))
         else:
-            click.echo(f"tower {nodes.notation(address)}: ready")
+            nodes.announce(f"tower {nodes.notation(address)}: ready")
         tower.wait()
 
     nodes.run(tower, serve)
