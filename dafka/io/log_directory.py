@@ -127,7 +127,7 @@ def _recognise(directory: Path, began: bool) -> None:
     if DATABASE not in names:
         raise StoreError(
             f"{directory} holds other files, such as {min(names - {LOCK})!r}, and no Dafka log:"
-            " give an empty directory, or one that a Dafka store made"
+            " give an empty directory, or one that Dafka has kept records in"
         )
     try:
         version = _version(directory / DATABASE, began)

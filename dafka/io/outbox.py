@@ -21,6 +21,7 @@ from dafka.io.driver import Driver
 from dafka.io.life import node_logger
 from dafka.io.log import Damaged, Log, Moved
 from dafka.io.outbox_identity import identify
+from dafka.io.refusals import records
 from dafka.io.threads import Threads, within
 
 TAKE_RECORDS = 256
@@ -121,9 +122,8 @@ class Outbox:
         lost = sum(map(len, self._unsaved))
         if lost:
             logger.error(
-                "outbox lost %d records of topic %s from offset %d on, as they could not be "
-                "written: %s",
-                lost,
+                "outbox lost %s of topic %s from offset %d on: %s",
+                records(lost),
                 self._topic,
                 self.saved,
                 self.trouble or f"{self.directory}: the disk takes longer than {timeout} s",
@@ -181,6 +181,7 @@ class Outbox:
             while not self._turn() and self._more.is_set():
                 self._more.clear()
         except Exception as error:
+            self.trouble = "the outbox had failed before, as told above"
             driver.fail(error)
 
     def _turn(self) -> str:

@@ -139,6 +139,7 @@ def test_outbox_that_cannot_be_used_is_one_sentence(call, lonely):
     code, out, err = call("produce", "t", "lines", "--outbox", ".")
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert "holds other files" in err
+    assert "or one that Dafka has kept records in" in err
 
 
 def test_outbox_can_be_set_by_the_environment(call, cluster, monkeypatch):

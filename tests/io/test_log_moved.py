@@ -121,7 +121,7 @@ def test_a_store_whose_directory_vanishes_ends_and_acknowledges_nothing(
 
 
 @pytest.mark.io
-def test_a_producer_whose_outbox_vanishes_ends(nodes, data):
+def test_a_producer_whose_outbox_vanishes_ends_and_says_why(nodes, data, caplog):
     nodes.towered()
     producer = nodes.producer(outbox=str(data))
     fill(producer, 10)
@@ -129,3 +129,10 @@ def test_a_producer_whose_outbox_vanishes_ends(nodes, data):
     shutil.rmtree(data)
     with pytest.raises(dafka.StoreError, match="removed, renamed or replaced"):
         until(lambda: producer.publish(b"more") is None)
+    with pytest.raises(dafka.StoreError, match="removed, renamed or replaced"):
+        producer.stop(0)
+    (told,) = [text for text in caplog.messages if text.startswith("outbox lost ")]
+    lost = producer.next_offset - 10
+    noun = "record" if lost == 1 else "records"
+    reason = "the outbox had failed before, as told above"
+    assert told == f"outbox lost {lost} {noun} of topic t from offset 10 on: {reason}"
