@@ -26,7 +26,14 @@ REPAIR_RECORDS = 1_000_000
 """What is copied at once from another store's directory."""
 
 USAGE = 2
-"""Exit code: nothing was checked. 0: all is well; 1: something is damaged or differs."""
+"""Exit code: nothing was checked, or the directory to repair from cannot be read. 0: all is well;
+1: something is damaged or differs."""
+
+UNREADABLE = "cannot be read"
+"""What a digest begins with where there is none."""
+
+Held = tuple[int, int, str]
+"""What a directory has of a partition: earliest, next and digest."""
 
 
 @dataclass
@@ -50,12 +57,16 @@ class Comparison:
 
     topic: str
     partition: str
-    stored: list[tuple[int, int, str] | None]
+    stored: list[Held | None]
 
     @property
     def identical(self) -> bool:
         """Whether all hold the same records."""
-        return len(set(self.stored)) == 1
+        return len(set(self.stored)) == 1 and not any(map(_unreadable, self.stored))
+
+
+def _unreadable(held: Held | None) -> bool:
+    return held is not None and held[2].startswith(UNREADABLE)
 
 
 def open_logs(directories: tuple[str, ...], stack: ExitStack) -> list[Report]:
@@ -87,15 +98,15 @@ def verify(report: Report, bar: Any) -> None:
             report.damage.append(damage)
 
 
-def repair(report: Report, source: Report, bar: Any) -> None:
+def repair(report: Report, source: Log, bar: Any) -> None:
     """Replace what is damaged by what `source` has of it, and verify everything again."""
-    if report.log is not None and source.log is not None:
-        for damage in report.damage:
-            if damage.topic and damage.first <= damage.last:
-                _repair(report.log, source.log, damage)
-        report.damage = []
-        report.extents = report.log.partitions()
-        verify(report, bar)
+    assert report.log is not None
+    for damage in report.damage:
+        if damage.topic and damage.first <= damage.last:
+            _repair(report.log, source, damage)
+    report.damage = []
+    report.extents = report.log.partitions()
+    verify(report, bar)
 
 
 def _repair(log: Log, source: Log, damage: Damage) -> None:
@@ -108,6 +119,10 @@ def _repair(log: Log, source: Log, damage: Damage) -> None:
             )
         except Damaged:
             run = None
+        except StoreError as error:
+            raise Fault(
+                f"{source.directory} {UNREADABLE} to repair from: {error}", USAGE
+            ) from error
         if run is None:
             offset += 1  # the other one lacks it as well; it stays damaged, and is reported
             continue
@@ -120,31 +135,41 @@ def compare(reports: list[Report], bar: Any) -> list[Comparison]:
     stored = [{(e.topic, e.partition): e for e in report.extents} for report in reports]
     comparisons = []
     for topic, partition in sorted(set().union(*stored)):
-        held: list[tuple[int, int, str] | None] = []
+        held: list[Held | None] = []
         for report, extents in zip(reports, stored, strict=True):
             extent = extents.get((topic, partition))
-            held.append(None if extent is None else _held(report, extent))
+            held.append(_held(report, extent))
             bar.update(0 if extent is None else extent.next - extent.earliest)
         comparisons.append(Comparison(topic, partition, held))
     return comparisons
 
 
-def _held(report: Report, extent: Extent) -> tuple[int, int, str]:
-    assert report.log is not None
+def _held(report: Report, extent: Extent | None) -> Held | None:
+    if report.log is None:
+        return 0, 0, UNREADABLE
+    if extent is None:
+        return None
     try:
         digest = report.log.digest(extent.topic, extent.partition)
     except StoreError as error:
-        digest = f"cannot be read: {error}"
+        digest = f"{UNREADABLE}: {error}"
     return extent.earliest, extent.next, digest
 
 
-def _work_through(report: Report, source: Report | None, as_json: bool) -> None:
+def _intact(source: Report) -> Log:
+    if source.log is None:
+        reasons = " ".join(damage.reason for damage in source.damage)
+        raise Fault(f"{source.directory} {UNREADABLE} to repair from: {reasons}", USAGE)
+    return source.log
+
+
+def _work_through(report: Report, source: Log | None, as_json: bool) -> None:
     """Verify a directory, and repair it from `source` if that is given."""
     with progress(report.records, keep=False) as bar:
         verify(report, bar)
     if not as_json:
         _print_damage(report)
-    if source is not None and report.damage:
+    if source is not None and report.log is not None and report.damage:
         with progress(report.records, keep=False) as bar:
             repair(report, source, bar)
         if not as_json:
@@ -175,8 +200,15 @@ def _print_comparison(comparison: Comparison, directories: tuple[str, ...]) -> N
         return
     click.echo(f"{name}: different")
     for directory, held in zip(directories, comparison.stored, strict=True):
-        what = "nothing" if held is None else f"offsets {held[0]} to {held[1] - 1}, {held[2][:16]}"
-        click.echo(f"  {directory}: {what}")
+        click.echo(visible(f"  {directory}: {_told(held)}"))
+
+
+def _told(held: Held | None) -> str:
+    if held is None:
+        return "nothing"
+    earliest, end, digest = held
+    shown = digest if _unreadable(held) else digest[:16]
+    return f"offsets {earliest} to {end - 1}, {shown}" if end else shown
 
 
 def _as_json(reports: list[Report], comparisons: list[Comparison]) -> str:
@@ -228,7 +260,7 @@ def check(
     from the directory of another store, which is not running either.
 
     Exit code 0: no damage, and no difference; 1: something is damaged or differs; 2: nothing was
-    checked, since a directory is not a log or is in use.
+    checked, since a directory is not a log or is in use, or the one to repair from cannot be read.
 
     \b
     Example:
@@ -241,8 +273,9 @@ def check(
     with ExitStack() as stack:
         reports = open_logs(named, stack)
         checked = reports[: len(directories)]
+        intact = _intact(reports[-1]) if repairing else None
         for report in checked:
-            _work_through(report, reports[-1] if repairing else None, as_json)
+            _work_through(report, intact, as_json)
         comparisons: list[Comparison] = []
         if comparing:
             with progress(sum(report.records for report in checked), keep=False) as bar:

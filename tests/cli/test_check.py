@@ -12,6 +12,7 @@ import pytest
 
 from dafka.cli.main import dafka, run
 from dafka.core.run import Run
+from dafka.errors import StoreError
 from dafka.io import log_format as fmt
 from dafka.io.log import Log
 
@@ -64,6 +65,11 @@ def test_a_sound_log(capfd):
     }
 
 
+def overwrite(directory):
+    with open(f"{directory}/cache.db", "r+b") as file:
+        file.write(b"\0" * 4096)
+
+
 def test_an_empty_log(capfd):
     make("one")
     assert check(capfd, "one") == (0, "one: 0 partitions, 0 records: no damage\n", "")
@@ -91,8 +97,7 @@ def test_damage_is_named(capfd):
 def test_a_database_that_cannot_be_opened_is_damage_too(capfd):
     make("one", Run("t", A, 0, contents(0, 10)))
     make("two", Run("t", A, 0, contents(0, 10)))
-    with open("one/cache.db", "r+b") as file:
-        file.write(b"\0" * 4096)
+    overwrite("one")
     code, out, _ = check(capfd, "one", "two")
     assert code == 1
     assert re.match(r"one: /.*/one/cache.db is not the database of a Dafka log, or it is dam", out)
@@ -145,6 +150,24 @@ class TestCompare:
         code, out, _ = check(capfd, "--compare", "one", "two")
         assert code == 1
         assert f"topic 't', partition {A}: different" in out
+        reason = "the checksum of a value is wrong"
+        assert re.search(rf"  two: offsets 0 to 19, cannot be read: .* damaged: {reason}\n", out)
+
+    def test_the_same_damage_is_not_the_same_content(self, capfd):
+        for directory in ("one", "two"):
+            make(directory, Run("t", A, 0, contents(0, 20)))
+            assert spoil(directory, b"record 3") == 1
+        code, out, _ = check(capfd, "--compare", "one", "two")
+        assert code == 1
+        assert f"topic 't', partition {A}: different" in out
+
+    def test_a_directory_that_cannot_be_opened_is_not_taken_for_an_empty_one(self, capfd):
+        make("one", Run("t", A, 0, contents(0, 20)))
+        make("two", Run("t", A, 0, contents(0, 20)))
+        overwrite("two")
+        code, out, _ = check(capfd, "--compare", "one", "two")
+        assert code == 1
+        assert re.search(r"  one: offsets 0 to 19, [0-9a-f]{16}\n  two: cannot be read\n", out)
 
 
 class TestRepair:
@@ -177,6 +200,44 @@ class TestRepair:
         assert "2 faults" in after
         with Log("one") as log:
             assert log.read("t", A, 15, max_records=5, max_bytes=999).contents == contents(15, 20)
+
+    @pytest.mark.parametrize("harm", ["overwrite", "truncate", "truncate a little"])
+    @pytest.mark.parametrize("damaged", [True, False])
+    def test_from_a_directory_that_cannot_be_read_nothing_is_done(self, capfd, harm, damaged):
+        for directory in ("one", "two"):
+            runs = [Run("t", A, n, [bytes([n]) * 9000]) for n in range(40)]
+            make(directory, *runs)
+        if damaged:
+            assert spoil("one", bytes([15]) * 9000) == 1
+        if harm == "overwrite":
+            overwrite("two")
+        else:
+            os.truncate("two/cache.db", 9000 if harm == "truncate" else 20_000)
+        code, out, err = check(capfd, "one", "--repair", "--from", "two")
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert err.startswith("dafka check: two cannot be read to repair from: ")
+
+    def test_so_it_is_if_that_turns_out_on_the_way(self, capfd, monkeypatch):
+        make("one", Run("t", A, 0, contents(0, 10)))
+        make("two", Run("t", A, 0, contents(0, 10)))
+        assert spoil("one", b"record 5") == 1
+
+        def failing(log, *_arguments, **_limits):
+            raise StoreError(f"{log.directory}: disk I/O error")
+
+        monkeypatch.setattr(Log, "read", failing)
+        code, _, err = check(capfd, "one", "--repair", "--from", "two")
+        assert (code, err.count("\n")) == (2, 1)
+        assert re.match(r"dafka check: /\S+/two cannot be read to repair from: .* I/O error", err)
+
+    def test_a_directory_that_cannot_be_opened_is_told_once(self, capfd):
+        make("one", Run("t", A, 0, contents(0, 10)))
+        make("two", Run("t", A, 0, contents(0, 10)))
+        overwrite("one")
+        code, out, _ = check(capfd, "one", "--repair", "--from", "two")
+        assert code == 1
+        assert out.count("is not the database of a Dafka log") == 1
+        assert "after the repair" not in out
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
