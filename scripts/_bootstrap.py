@@ -11,8 +11,11 @@ VENV_PYTHON = os.path.join(ROOT, ".venv", "bin", "python")
 def run(module, attribute, name):
     """Run the command `attribute` of `module` under this name, with the checkout's packages."""
     sys.path[0] = ROOT
-    # Ctrl-C while Python still imports: nothing has begun, so there is nothing to tell.
-    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    # A signal while Python still imports: nothing has begun, so there is nothing to tell.
+    # As in dafka_start, which this Python may be too old for.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: os._exit(130))
     if sys.version_info < (3, 11):  # noqa: UP036 - whoever starts a script has any Python 3
         _start_again(name, "Python 3.11 or newer is needed")
     try:
@@ -24,7 +27,6 @@ def run(module, attribute, name):
         if error.name is None or error.name.split(".")[0] in ("dafka", "protocol"):
             raise
         _start_again(name, f"the Python package {error.name!r} is missing")
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     main(command, name)
 
 

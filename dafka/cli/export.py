@@ -14,6 +14,7 @@ import dafka
 from dafka.cli import nodes
 from dafka.cli.options import Command, Fault, of_cluster, reach
 from dafka.cli.progress import progress
+from dafka.cli.signals import INTERRUPTED
 from dafka.cli.snapshot import Snapshot, look, snapshot
 from dafka.cli.stdio import Unprintable, done_all_the_same
 from dafka.cli.tables import count
@@ -152,8 +153,9 @@ def export_records(
                 writer = begin(file, found, threads)
             fill(writer, config, timeout, threads)
         except nodes.Stopped:
-            done = "" if writer is None else f": {_done(writer)}; go on with --resume"
-            raise Fault(f"interrupted{done}") from None
+            if writer is None:
+                raise Fault("interrupted", INTERRUPTED) from None
+            raise Fault(f"interrupted: {_done(writer)}; go on with --resume") from None
         finally:
             interrupts.disarm()
             if writer is not None:

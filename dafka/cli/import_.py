@@ -15,6 +15,7 @@ import dafka
 from dafka.cli import logs, nodes
 from dafka.cli.options import Command, Fault, acks_option, of_cluster, reach
 from dafka.cli.progress import progress
+from dafka.cli.signals import INTERRUPTED
 from dafka.cli.snapshot import Held, held, look
 from dafka.cli.stdio import done_all_the_same
 from dafka.cli.texts import document
@@ -179,6 +180,8 @@ def import_records(
                 importing.finish()
             check_kept(held(look(config), config.min_store_acks), reader)
         except nodes.Stopped:
+            if importing is None:
+                raise Fault("interrupted", INTERRUPTED) from None
             raise Fault("interrupted: run the same import again to go on") from None
         finally:
             interrupts.disarm()

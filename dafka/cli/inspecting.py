@@ -9,6 +9,7 @@ import click
 
 from dafka.cli import nodes
 from dafka.cli.options import Fault, of_cluster, reach
+from dafka.cli.signals import INTERRUPTED
 from dafka.cli.tables import text
 from dafka.config import ConsumerConfig
 from dafka.core.inventory import Inventory
@@ -47,7 +48,7 @@ def inspected(
 
     nodes.run(inspector, body)
     if not found:
-        raise Fault("interrupted before the cluster had answered", 130)
+        raise Fault("interrupted before the cluster had answered", INTERRUPTED)
     return found[0]
 
 

@@ -1,7 +1,7 @@
 """The entry points: which commands exist, and how any of them ends.
 
 Exit codes: 0 done, or a node ended by Ctrl-C, SIGTERM or SIGHUP; 1 it could not be done; 2 wrong
-usage or settings; 130 interrupted before anything had started. A fault of the user's is one
+usage or settings; 130 interrupted before there was a result. A fault of the user's is one
 sentence on stderr, a fault of ours a traceback.
 
 Nothing is monkey-patched here: all blocking work is done by gevent and `zmq.green` explicitly.
@@ -16,6 +16,7 @@ from typing import NoReturn
 
 import click
 
+from dafka.cli import signals
 from dafka.cli.options import Fault, version_option
 from dafka.cli.stdio import reserve_standard_descriptors, tell_what_cannot_be_printed
 from dafka.cli.texts import print_anything, visible
@@ -88,6 +89,7 @@ def main(
     command: click.Command = dafka, name: str = "dafka", arguments: Sequence[str] | None = None
 ) -> NoReturn:
     """Run a command and leave the process with its exit code."""
+    signals.arm()
     reserve_standard_descriptors()
     print_anything(sys.stdout, sys.stderr)
     tell_what_cannot_be_printed()
@@ -113,7 +115,7 @@ def run(command: click.Command, name: str, arguments: Sequence[str]) -> int:
         _say(f"{name}: {error.format_message()}")
         return error.exit_code
     except click.Abort:
-        return 130
+        return signals.INTERRUPTED
     except BrokenPipeError:
         return 0  # whoever read our output has enough
     return status if isinstance(status, int) else 0

@@ -13,6 +13,7 @@ import click
 import gevent
 
 from dafka.cli.options import Fault
+from dafka.cli.signals import ending
 from dafka.cli.stdio import OutputClosed, Unprintable
 from dafka.config import TowerAddress, parse_tower
 from dafka.errors import ConfigError
@@ -38,14 +39,6 @@ class Stopped(BaseException):
     """Ctrl-C, SIGTERM or SIGHUP."""
 
 
-def _numbers() -> list[signal.Signals]:
-    """The signals that end a node. nohup has a process ignore SIGHUP, which then goes on."""
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        numbers.append(signal.SIGHUP)
-    return numbers
-
-
 class Interrupts:
     """While entered, signals that end a node raise `Stopped` in the greenlet that entered, once."""
 
@@ -53,7 +46,7 @@ class Interrupts:
         self._greenlet = gevent.getcurrent()
         self._armed = True
         self._first: float | None = None
-        numbers = _numbers()
+        numbers = ending()
         self._previous = {number: signal.getsignal(number) for number in numbers}
         self._watchers = [gevent.signal_handler(number, self._signalled) for number in numbers]
         return self

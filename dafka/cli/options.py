@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from dafka import settings
-from dafka.cli import limits, logs
+from dafka.cli import limits, logs, signals
 from dafka.config import TowerConfig
 from dafka.errors import ConfigError, DafkaError
 from dafka.version import __version__
@@ -55,8 +55,11 @@ class Fault(Exception):
 def sentences(ctx: click.Context) -> Iterator[None]:
     """What every command begins with, and how it ends: by a `Fault` that has its name."""
     try:
+        signals.begin()
         limits.allow_many_files()
         yield
+    except KeyboardInterrupt as error:
+        raise Fault(f"{ctx.command_path}: interrupted", signals.INTERRUPTED) from error
     except ConfigError as error:
         raise Fault(f"{ctx.command_path}: {error}", 2) from error
     except DafkaError as error:

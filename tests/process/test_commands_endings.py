@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import re
 import signal
+import sys
 import time
+import tomllib
 from functools import partial
 from pathlib import Path
 from subprocess import PIPE
 
 import pytest
 
+from dafka.core.run import Run
+from dafka.io.log import Log
 from tests.support.counting import counted, counting, lines, told
-from tests.support.processes import LOOPBACK, Cluster, dafka, eventually, script
+from tests.support.processes import LOOPBACK, ROOT, Cluster, dafka, eventually, script
 
 pytestmark = pytest.mark.process
 
@@ -29,6 +33,10 @@ NO_TOWER = (
 STARTED = "started topic"
 
 both = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+ending = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+
+STANDING_STILL = "print('here', flush=True)\nimport time\ntime.sleep(60)\n"
+"""What a process does that waits for a signal at a known place."""
 
 
 @both
@@ -194,3 +202,59 @@ def test_ctrl_c_while_python_still_loads_the_command_shows_no_traceback(processe
     eventually(lambda: library in loaded.read_text(), f"{library} is loaded")
     assert process.end(signal.SIGINT) in (0, 130)
     assert process.complained() == ""
+
+
+def _installed() -> list[str]:
+    """What pip makes of the entry point."""
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    module, _, name = scripts["dafka"].partition(":")
+    return [sys.executable, "-c", f"import sys, {module} as start; sys.exit(start.{name}())"]
+
+
+@ending
+@pytest.mark.parametrize("library", ["click", "gevent"])
+@pytest.mark.parametrize("command", [script("dafka"), _installed()], ids=["script", "installed"])
+def test_a_signal_while_python_still_imports_ends_it_in_silence(
+    processes, number, library, command
+):
+    slow = processes.directory / "slow"
+    slow.mkdir()
+    (slow / f"{library}.py").write_text(STANDING_STILL)
+    processes.environment["PYTHONPATH"] = f"{slow}:{ROOT}"
+    process = processes.start([*command, "consume", "t", *NOBODY])
+    assert process.line() == "here"
+    assert process.end(number) == 130
+    assert process.complained() == ""
+
+
+@ending
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_signal_ends_a_check_as_ctrl_c_does(processes, number, begun):
+    """With the command's module still to be imported, and while it reads a log."""
+    with Log(processes.directory / "records") as log:
+        log.append([Run("t", "A" * 32, 0, [b"a"])])
+    where = "Log.check = lambda *_, **__: exec(STILL)" if begun else "exec(STILL)"
+    (processes.directory / "held.py").write_text(
+        f"STILL = {STANDING_STILL!r}\nfrom dafka.io.log import Log\n{where}\n"
+        "from dafka.cli.check import check\n"
+    )
+    program = (
+        "from dafka.cli import main\nmain.COMMANDS['check'] = ('held', 'check', '')\nmain.main()\n"
+    )
+    process = processes.start([sys.executable, "-c", program, "check", "records"])
+    assert process.line() == "here"
+    assert process.end(number) == 130
+    assert process.complained() == ("dafka check: interrupted\n" if begun else "")
+
+
+def test_a_signal_before_a_cluster_has_answered_is_told(restless):
+    _, cluster = restless.server()
+    restless.run(dafka("produce", "t", *cluster.at), given=b"a\n")
+    restless.run(dafka("export", "old", *cluster.at))
+    commands = ["export new", "import old", "topics", "describe t", "nodes"]
+    started = {one: restless.start(dafka(*one.split(), *NOBODY)) for one in commands}
+    for command, process in started.items():
+        eventually(lambda process=process: "no tower answers" in process.complained(), "a look")
+        assert process.end(signal.SIGTERM) == 130
+        name = command.split()[0]
+        assert re.search(rf"\ndafka {name}: interrupted.*\n$", process.complained())
