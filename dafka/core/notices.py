@@ -7,10 +7,13 @@ from dafka.core.partition import Key
 
 
 def hopeless(key: Key, missing: int) -> Warn:
-    """Nobody who is there can be believed about a record."""
+    """Nobody who is there can be believed about a record.
+
+    A producer that was killed before it could be asked is not told from a C one.
+    """
     text = (
-        f"topic {key[0]} partition {key[1]}: offset {missing} was missed, and its "
-        "producer (a C one) cannot resend it reliably: waiting for a store that has it"
+        f"topic {key[0]} partition {key[1]}: offset {missing} was missed, and its producer is "
+        "gone, or is a C one, which cannot resend it reliably: waiting for a store that has it"
     )
     return Warn(f"gap {key[0]} {key[1]}", text)
 

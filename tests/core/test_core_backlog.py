@@ -119,6 +119,16 @@ def test_what_a_c_producer_alone_cannot_be_believed_about_is_hopeless() -> None:
     assert {w.missing for w in wanted} == {300}
 
 
+def test_what_is_hopeless_is_told_without_a_guess_why_the_producer_is_silent() -> None:
+    backlog = _backlog()
+    partition = backlog.open(KEY, 300)
+    partition.intake.announce(5_000)
+    backlog.note(KEY, partition)
+    actions = [one for now in (0.0, 0.5, 1.5, 3.5) for one in backlog.ask(now, "me", "direct")]
+    (warning,) = [action for action in actions if isinstance(action, Warn)]
+    assert ": offset 300 was missed, and its producer is gone, or is a C one, " in warning.text
+
+
 def test_store_is_asked_for_whole_windows() -> None:
     backlog = _with_store(from_stores=True)
     partition = _behind(backlog, 0, 5_000, exact=False)
