@@ -55,12 +55,19 @@ def main(arguments: list[str]) -> int:
 
 def check_everything(slow: bool) -> int:
     """Run all checks, and tell at the end which failed."""
-    with tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(1) as beside:
-        linters = beside.submit(lint)
-        failed, counts = run_tests(slow, Path(directory))
-        for name, output in linters.result().items():
-            print(f"--- {name} FAILED\n{output}", end="")
-            failed.append(name)
+    beside = ThreadPoolExecutor(1)
+    try:
+        linters = {name: beside.submit(lint, command) for name, command in LINTERS.items()}
+        with tempfile.TemporaryDirectory() as directory:
+            failed, counts = run_tests(slow, Path(directory))
+        for name, linter in linters.items():
+            output = linter.result()
+            if output is not None:
+                print(f"--- {name} FAILED\n{output}", end="")
+                failed.append(name)
+    finally:
+        # Ctrl-C reaches the linter that runs; the next ones are not to begin.
+        beside.shutdown(cancel_futures=True)
     total = len(LINTERS) + 1
     print(f"{total - len(failed)} of {total} checks succeeded", end="")
     print(f"; FAILED: {', '.join(failed)}" if failed else "")
@@ -68,21 +75,17 @@ def check_everything(slow: bool) -> int:
     return 1 if failed else 0
 
 
-def lint() -> dict[str, str]:
-    """Run the linters, and return what those that failed have said."""
-    said = {}
-    for name, command in LINTERS.items():
-        done = subprocess.run(
-            [sys.executable, "-m", *command],
-            cwd=ROOT,
-            check=False,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        if done.returncode:
-            said[name] = done.stdout
-    return said
+def lint(command: list[str]) -> str | None:
+    """Run a linter, and return what it has said if it failed."""
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=ROOT,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    return done.stdout if done.returncode else None
 
 
 def run_tests(slow: bool, directory: Path) -> tuple[list[str], str]:

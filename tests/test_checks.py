@@ -1,8 +1,10 @@
-"""The count at the end of scripts/test is that of both runs of pytest, whatever became of them."""
+"""What scripts/test does besides running tools: it counts what they tell, and ends when told to."""
 
 from __future__ import annotations
 
 import runpy
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -45,3 +47,48 @@ def test_every_test_is_in_exactly_one_of_the_runs():
         chosen = [runs(CHECKS[name], marks) for name in ("BESIDE", "ALONE_AND_SLOW")]
         assert chosen.count(True) == 1
         assert runs(CHECKS["ALONE"], marks) == (chosen[1] and "slow" not in marks)
+
+
+@pytest.fixture
+def checks(monkeypatch):
+    """Replaces parts of the script."""
+    parts = CHECKS["check_everything"].__globals__
+    return lambda **others: [monkeypatch.setitem(parts, *other) for other in others.items()]
+
+
+def test_linters_that_fail_are_named_at_the_end(checks, capsys):
+    linters = {"good": ["a"], "bad": ["b"], "silent": ["c"]}
+    said = {"a": None, "b": "b has faults\n", "c": ""}
+    checks(LINTERS=linters, lint=lambda command: said[command[0]])
+    checks(run_tests=lambda _slow, _directory: ([], ": counts"))
+    assert CHECKS["check_everything"](slow=False) == 1
+    assert capsys.readouterr().out == (
+        "--- bad FAILED\nb has faults\n--- silent FAILED\n"
+        "2 of 4 checks succeeded; FAILED: bad, silent\n: counts\n"
+    )
+
+
+def test_after_ctrl_c_no_further_linter_begins(checks):
+    begun: list[list[str]] = []
+    running, ending = threading.Event(), threading.Event()
+
+    def lint(command: list[str]) -> None:
+        begun.append(command)
+        running.set()
+        assert ending.wait(30)
+
+    def interrupted(_slow, _directory):
+        assert running.wait(30)
+        raise KeyboardInterrupt
+
+    class Pool(ThreadPoolExecutor):
+        def shutdown(self, wait=True, *, cancel_futures=False):
+            super().shutdown(wait=False, cancel_futures=cancel_futures)
+            ending.set()
+            super().shutdown(wait=wait)
+
+    checks(LINTERS={"1": ["a"], "2": ["b"]}, lint=lint, run_tests=interrupted)
+    checks(ThreadPoolExecutor=Pool)
+    with pytest.raises(KeyboardInterrupt):
+        CHECKS["check_everything"](slow=False)
+    assert begun == [["a"]]
