@@ -92,7 +92,9 @@ class Printing:
             self._check_silence(self._left, self._consumer.behind())
 
     def _check_silence(self, left: int | None, behind: int) -> None:
-        """Silence is as good an end as any, unless something is known to be lacking."""
+        """Silence is as good an end as any, unless something is lacking, or nobody was asked."""
+        if not self._consumer.introduced:
+            raise Fault(f"{nodes.no_tower(self._consumer.config)} within {self._timeout:g} s")
         lacking = left or behind
         if lacking:
             verb = "is" if lacking == 1 else "are"
@@ -163,8 +165,8 @@ def print_records(
     "--timeout",
     type=Seconds(),
     metavar="S",
-    help="End after S seconds without a record; exit code 1 if --count was not reached, or if "
-    "records that are known to exist have not come.",
+    help="End after S seconds without a record; exit code 1 if --count was not reached, if "
+    "records that are known to exist have not come, or if no tower answered.",
 )
 def consume(
     config: str | None,

@@ -148,7 +148,7 @@ def export_records(
             if resume:
                 writer = take_up(file, threads)
             else:
-                found = snapshot(look(config), topics)
+                found = snapshot(look(config, timeout), topics)
                 left_out = found.left_out
                 writer = begin(file, found, threads)
             fill(writer, config, timeout, threads)

@@ -169,7 +169,7 @@ def import_records(
     with nodes.Interrupts() as interrupts, ArchiveReader(file) as reader:
         importing: Importing | None = None
         try:
-            inventory = look(config)
+            inventory = look(config, timeout)
             check_deleted(inventory.deleted, reader)
             stored = held(inventory, config.min_store_acks)
             with progress(reader.contents.total) as bar:
@@ -178,7 +178,7 @@ def import_records(
                 while (run := threads.run(next, runs, None)) is not None:
                     importing.publish(run)
                 importing.finish()
-            check_kept(held(look(config), config.min_store_acks), reader)
+            check_kept(held(look(config, timeout), config.min_store_acks), reader)
         except nodes.Stopped:
             if importing is None:
                 raise Fault("interrupted", INTERRUPTED) from None

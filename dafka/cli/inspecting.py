@@ -39,9 +39,8 @@ def inspected(
     def body(_interrupts: nodes.Interrupts) -> None:
         inspector.gather(timeout)
         if not inspector.introduced:
-            names = " or ".join(map(nodes.notation, config.towers))
             raise Fault(
-                f"no tower answered at {names} within {timeout:g} s: start one with `dafka "
+                f"{nodes.no_tower(config)} within {timeout:g} s: start one with `dafka "
                 "server`, or name it with --tower"
             )
         found.append(look(inspector))

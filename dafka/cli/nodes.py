@@ -15,7 +15,7 @@ import gevent
 from dafka.cli.options import Fault
 from dafka.cli.signals import ending
 from dafka.cli.stdio import OutputClosed, Unprintable
-from dafka.config import TowerAddress, parse_tower
+from dafka.config import NodeConfig, TowerAddress, parse_tower
 from dafka.errors import ConfigError
 
 STOP_TIMEOUT_S = 1.5
@@ -120,6 +120,11 @@ def announce(text: str) -> None:
         if not error.closed:
             path = click.get_current_context().command_path
             click.echo(f"{path}: {error}; it runs all the same", err=True)
+
+
+def no_tower(config: NodeConfig) -> str:
+    """What went wrong if no tower has introduced a node."""
+    return f"no tower answered at {' or '.join(map(notation, config.towers))}"
 
 
 def notation(address: TowerAddress) -> str:

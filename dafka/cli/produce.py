@@ -119,6 +119,8 @@ def _left(task: Publishing, left: int) -> str:
     """What is not acknowledged, and what becomes of it."""
     producer = task.producer
     by = f"not acknowledged by {stores(producer.config.min_store_acks)}"
+    if not producer.introduced:
+        by += f", since {nodes.no_tower(producer.config)}"
     if not producer.config.outbox:
         return f"topic {task.topic!r}: {left} of {records(task.published)} {by}"
     lost = producer.next_offset - producer.saved

@@ -37,18 +37,23 @@ class Held:
     alive: bool
 
 
-def look(config: NodeConfig) -> Inventory:
-    """What all stores hold; `Fault` if there are none, or one stays silent."""
+def look(config: NodeConfig, timeout: float) -> Inventory:
+    """What all stores hold; `Fault` if there are none, or one stays silent.
+
+    `timeout` shortens the patience with towers, which answer at once, not that with stores.
+    """
     inspector = Inspector(config=config)
     nodes.start(inspector)
+    patience = min(timeout, LOOK_S)
     try:
-        inventory = inspector.gather(LOOK_S)
+        inventory = inspector.gather(patience)
+        if inspector.introduced and not inventory.complete:
+            inventory = inspector.gather(LOOK_S - patience)
     finally:
         inspector.stop(timeout=nodes.STOP_TIMEOUT_S)
     if not inspector.introduced:
-        names = " or ".join(map(nodes.notation, config.towers))
         raise Fault(
-            f"no tower answered at {names} within {LOOK_S:g} s: start one with 'dafka server', "
+            f"{nodes.no_tower(config)} within {patience:g} s: start one with 'dafka server', "
             "or name it with --tower"
         )
     for store in inventory.stores:

@@ -195,7 +195,17 @@ class TestWithoutStore:
         first, second = err.splitlines()
         assert code == 1
         assert " WARNING dafka.producer: no tower answers at tcp://127.0.0.1:1," in first
-        assert second.endswith("1 of 1 record not acknowledged by a store")
+        assert second.endswith(
+            "1 of 1 record not acknowledged by a store, since no tower answered at "
+            "tcp://127.0.0.1:1"
+        )
+
+    def test_nor_does_a_consumer_end_well_without_one(self, capfdbinary):
+        code, out, err = result(
+            capfdbinary, "consume", "t", "--timeout", "0.1", "--tower", "127.0.0.1:1"
+        )
+        assert (code, out) == (1, b"")
+        assert err == "dafka consume: no tower answered at tcp://127.0.0.1:1 within 0.1 s\n"
 
     def test_a_producer_tells_what_it_waits_for_then_gives_up(
         self, tower, capfdbinary, monkeypatch

@@ -30,6 +30,8 @@ NO_TOWER = (
     r"'dafka server', or name another with --tower"
 )
 
+NOBODY_THERE = "no tower answered at tcp://127.0.0.1:1"
+
 STARTED = "started topic"
 
 both = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -128,16 +130,20 @@ def test_a_producer_without_a_store_says_what_is_lost(processes):
     assert producer.end(signal.SIGTERM) == 1
     notice, verdict = producer.complained().splitlines()
     assert re.fullmatch(NO_TOWER, notice)
-    assert verdict == "dafka produce: topic 't': 2 of 2 records not acknowledged by a store"
+    assert verdict == (
+        "dafka produce: topic 't': 2 of 2 records not acknowledged by a store, "
+        f"since {NOBODY_THERE}"
+    )
 
 
 def test_who_waits_for_a_tower_says_so_in_one_line_and_only_once(processes):
     consumer = processes.start(dafka("consume", "t", "--timeout", "3", *NOBODY))
     store = processes.start(dafka("store", *NOBODY))
-    assert consumer.wait() == 0
+    assert consumer.wait() == 1
     assert store.end() == 0
-    for process in (consumer, store):
-        assert re.fullmatch(NO_TOWER + "\n", process.complained())
+    assert re.fullmatch(NO_TOWER + "\n", store.complained())
+    verdict = f"dafka consume: {NOBODY_THERE} within 3 s"
+    assert re.fullmatch(f"{NO_TOWER}\n{verdict}\n", consumer.complained())
 
 
 def test_one_with_a_timeout_gives_up_and_tells_how_many(processes):
@@ -149,7 +155,9 @@ def test_one_with_a_timeout_gives_up_and_tells_how_many(processes):
     assert (report["records"], report["acknowledged"]) == (1000, 0)
     notice, verdict = done.complained().splitlines()
     assert re.fullmatch(NO_TOWER, notice)
-    assert verdict.endswith("topic 't': 1000 of 1000 records not acknowledged by a store")
+    assert verdict.endswith(
+        f"topic 't': 1000 of 1000 records not acknowledged by a store, since {NOBODY_THERE}"
+    )
 
 
 def test_nothing_is_lost_if_a_server_appears_meanwhile(processes):
