@@ -6,15 +6,15 @@ Decides defaults and validity. Where values come from (flag, environment, file) 
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from dafka.errors import ConfigError
 from dafka.names import check_host, check_offset, check_partition
 from dafka.retention import Retention, Rules, parse_rules
+from dafka.validity import check_bindable, check_durable, check_settings
 
 DEFAULT_SUB_PORT = 5556
 """The tower's port that nodes publish their beacons to; the other one is the next port."""
@@ -30,9 +30,6 @@ or at one offset per partition."""
 
 _HOST_PORT = re.compile(r"(?:tcp://)?(?P<host>[^:/,\s]+|\[[^\]]+\])(?::(?P<port>\d{1,5}))?")
 _ENDPOINT = re.compile(r"(?:tcp://\S+:\d{1,5}|inproc://\S+|ipc://\S+)")
-
-_BINDABLE = re.compile(r"tcp://\S+:((?P<port>\d{1,5})|\*)|(inproc|ipc)://\S+")
-_MAX_PORT = 65_535
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,43 +80,6 @@ def parse_towers(tower: Tower) -> tuple[TowerAddress, ...]:
     return tuple(dict.fromkeys(parsed))
 
 
-_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
-    "int": ((int,), "a whole number"),
-    "float": ((int, float), "a number"),
-    "str": ((str,), "a text"),
-}
-
-
-def _check_types(config: Any) -> None:
-    for field in fields(config):
-        types, wanted = _KINDS.get(str(field.type), ((object,), ""))
-        value = getattr(config, field.name)
-        infinite = isinstance(value, float) and not math.isfinite(value)
-        if not isinstance(value, types) or (isinstance(value, bool) and wanted) or infinite:
-            raise ConfigError(f"{field.name} is {value!r}: it must be {wanted or 'finite'}")
-
-
-def _positive(config: object, *names: str) -> None:
-    _check_types(config)
-    for name in names:
-        value = getattr(config, name)
-        if value <= 0:
-            raise ConfigError(f"{name} is {value!r}: it must be greater than zero")
-
-
-def _bindable(name: str, endpoint: str) -> None:
-    match = _BINDABLE.fullmatch(endpoint)
-    if match is None or int(match["port"] or 0) > _MAX_PORT:
-        raise ConfigError(
-            f"{name} {endpoint!r} is not an endpoint to listen on, such as tcp://*:5556 or tcp://*:*"
-        )
-
-
-def _durable(name: str, value: object) -> None:
-    if value not in ("fsync", "os"):
-        raise ConfigError(f"{name} {value!r} is neither 'fsync' nor 'os'")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TowerConfig:
     """A tower: introduces nodes to each other and carries no records."""
@@ -135,10 +95,10 @@ class TowerConfig:
     """A node not heard of for this long is forgotten."""
 
     def __post_init__(self) -> None:
-        _positive(self, "peer_timeout_s")
+        check_settings(self)
         check_host(self.host)
-        _bindable("sub", self.sub)
-        _bindable("pub", self.pub)
+        check_bindable("sub", self.sub)
+        check_bindable("pub", self.pub)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,9 +123,9 @@ class NodeConfig:
 
     def __post_init__(self) -> None:
         parse_towers(self.tower)
-        _positive(self, "beacon_interval_s", "peer_timeout_s", "max_peers", "high_water_mark")
+        check_settings(self, "max_peers", "high_water_mark")
         check_host(self.host)
-        _bindable("bind", self.bind)
+        check_bindable("bind", self.bind)
         if self.high_water_mark > _MAX_HIGH_WATER_MARK:
             raise ConfigError(
                 f"high_water_mark is {self.high_water_mark}: it must be at most "
@@ -200,8 +160,8 @@ class ProducerConfig(NodeConfig):
 
     def __post_init__(self) -> None:
         NodeConfig.__post_init__(self)
-        _positive(self, "buffer_bytes", "min_store_acks", "head_interval_s")
-        _durable("outbox_durability", self.outbox_durability)
+        check_settings(self, "buffer_bytes", "min_store_acks")
+        check_durable("outbox_durability", self.outbox_durability)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,7 +183,7 @@ class ConsumerConfig(NodeConfig):
 
     def __post_init__(self) -> None:
         NodeConfig.__post_init__(self)
-        _positive(self, "buffer_bytes", "fetch_records", "fetch_timeout_s", "fetch_timeout_max_s")
+        check_settings(self, "buffer_bytes", "fetch_records")
         if isinstance(self.start, str):
             if self.start not in ("latest", "earliest"):
                 raise ConfigError(
@@ -272,22 +232,11 @@ class StoreConfig(NodeConfig):
 
     def __post_init__(self) -> None:
         NodeConfig.__post_init__(self)
-        _positive(
-            self,
-            "buffer_bytes",
-            "fetch_records",
-            "fetch_timeout_s",
-            "fetch_timeout_max_s",
-            "compare_interval_s",
-            "upkeep_interval_s",
-            "slice_bytes",
-        )
+        check_settings(self, "buffer_bytes", "fetch_records", "slice_bytes")
         if not self.data:
             raise ConfigError("data is empty: give the directory of the records")
-        if self.scrub_interval_s < 0:
-            raise ConfigError(f"scrub_interval_s is {self.scrub_interval_s!r}: 0 means never")
         parse_rules(self.retention)
-        _durable("durability", self.durability)
+        check_durable("durability", self.durability)
 
     @property
     def rules(self) -> tuple[Retention, ...]:

@@ -76,10 +76,10 @@ RULES = [
         "protocol.strategies imports only construct, hypothesis and the standard library",
     ),
     Rule(
-        r"dafka\.(errors|names|config|retention|version)",
+        r"dafka\.(errors|names|config|retention|validity|version)",
         only(
             *("protocol.errors", "dafka.errors", "dafka.names", "dafka.config"),
-            *("dafka.retention", "dafka.version"),
+            *("dafka.retention", "dafka.validity", "dafka.version"),
         ),
         "errors, names, config and version import only each other, protocol.errors and Python",
     ),

@@ -237,6 +237,10 @@ class TestConversion:
             ({"DAFKA_BUFFER_BYTES": "1.5"}, "DAFKA_BUFFER_BYTES: '1.5' is not a whole number"),
             ({"DAFKA_BUFFER_BYTES": "-1"}, "DAFKA_BUFFER_BYTES: buffer_bytes is -1: it must be"),
             ({"DAFKA_BEACON_INTERVAL_S": "nan"}, "DAFKA_BEACON_INTERVAL_S: 'nan' is not a number"),
+            (
+                {"DAFKA_BEACON_INTERVAL_S": "1e30"},
+                "DAFKA_BEACON_INTERVAL_S: beacon_interval_s is 1e+30: it must be between 0.001 and",
+            ),
             ({"DAFKA_BEACON_INTERVAL_S": "1s"}, "DAFKA_BEACON_INTERVAL_S: '1s' is not a number"),
             ({"DAFKA_DURABILITY": "yes"}, "DAFKA_DURABILITY: durability 'yes' is neither"),
         ],
