@@ -99,6 +99,10 @@ class TowerConfig:
         check_host(self.host)
         check_bindable("sub", self.sub)
         check_bindable("pub", self.pub)
+        if self.sub == self.pub and not self.sub.endswith(("*", ":0")):
+            raise ConfigError(
+                f"sub and pub are both {self.sub}: a tower listens on two endpoints, so name two"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -108,6 +108,9 @@ def _flags(flags: Mapping[str, object]) -> Iterator[Given]:
             yield Given(name, value, f"--{name.replace('_', '-')}")
 
 
+_ANY = "tcp://*:*"
+
+
 def _checked(kind: Kind, given: Given) -> object:
     """Convert a value to its field's type, and let the configuration judge it on its own."""
     hint = get_type_hints(kind)[given.field]
@@ -116,8 +119,9 @@ def _checked(kind: Kind, given: Given) -> object:
         value = convert(given.value)
         if kind is TowerConfig and given.field in ("sub", "pub"):
             value = bindable(str(value)) if "//localhost:" in str(value) else value
-        alone: dict[str, Any] = {given.field: value}
-        kind(**alone)
+        # A tower's sub may be what its pub is by default, if that is given as well.
+        beside: dict[str, Any] = {"sub": _ANY, "pub": _ANY} if kind is TowerConfig else {}
+        kind(**(beside | {given.field: value}))
     except ConfigError as error:
         raise ConfigError(f"{given.source}: {error}") from error
     return value

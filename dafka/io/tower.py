@@ -8,7 +8,7 @@ from typing import Any
 from dafka.config import TowerAddress, TowerConfig
 from dafka.core import tower as core
 from dafka.core.actions import Forward
-from dafka.errors import Closed, ConfigError
+from dafka.errors import Closed
 from dafka.io.driver import Driver
 from dafka.io.life import Life, configured, node_logger
 from dafka.io.sockets import Context, TowerPub, TowerSub
@@ -23,11 +23,6 @@ class Tower(Life):
     def __init__(self, config: TowerConfig | None = None, **settings: Any) -> None:
         """Opens nothing. `settings` are fields of `TowerConfig`; `ConfigError` if unusable."""
         self.config = configured(TowerConfig, config, settings)
-        if self.config.sub == self.config.pub and not self.config.sub.endswith(("*", ":0")):
-            raise ConfigError(
-                f"sub and pub are both {self.config.sub}: a tower listens on two endpoints, "
-                "so name two"
-            )
         self.malformed = 0
         self._stopped = False
         self._machine = core.Tower(

@@ -8,6 +8,7 @@ import re
 import pytest
 
 import dafka
+from dafka.settings import load
 from tests.support.live_nodes import LOOPBACK
 
 NOWHERE = "127.0.0.1:1"
@@ -55,6 +56,9 @@ NOWHERE = "127.0.0.1:1"
         (lambda: dafka.Consumer("t", host="a b"), "host 'a b' is not a host"),
         (lambda: dafka.Store(host="caf\udce9"), "is not a host"),
         (lambda: dafka.Tower(host="h" * 256), "is not a host"),
+        (lambda: dafka.TowerConfig(sub="tcp://*:1", pub="tcp://*:1"), "both tcp://.*:1: .* two"),
+        (lambda: dafka.Tower(sub="ipc://a", pub="ipc://a"), "sub and pub are both ipc://a: a to"),
+        (lambda: dafka.Tower(sub="tcp://*:5557"), "sub and pub are both"),
         (lambda: dafka.Tower(sub="5556"), "'5556' is not an endpoint to listen on"),
     ],
 )
@@ -133,3 +137,9 @@ def test_every_public_name_is_exported_and_sorted():
     names = [name for name in dafka.__all__ if name != "__version__"]
     assert names == sorted(names)
     assert all(getattr(dafka, name).__doc__ for name in names)
+
+
+def test_the_defaults_of_a_tower_may_change_places():
+    environ = {"DAFKA_SUB": "tcp://*:5557", "DAFKA_PUB": "tcp://*:5556"}
+    config = load(dafka.TowerConfig, environ=environ)
+    assert (config.sub, config.pub) == ("tcp://*:5557", "tcp://*:5556")
