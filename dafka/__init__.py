@@ -12,23 +12,28 @@ b'A first event'
 
 from __future__ import annotations
 
-from dafka.cluster import Cluster
-from dafka.config import ConsumerConfig, ProducerConfig, StoreConfig, TowerAddress, TowerConfig
-from dafka.core.run import Run
-from dafka.errors import (
-    Closed,
-    ConfigError,
-    DafkaError,
-    ProtocolError,
-    PublishTimeout,
-    RecordsExpired,
-    StoreError,
-)
-from dafka.io.consumer import Consumer, Record
-from dafka.io.producer import Producer
-from dafka.io.store import Store
-from dafka.io.tower import Tower
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from dafka.version import __version__
+
+if TYPE_CHECKING:
+    from dafka.cluster import Cluster
+    from dafka.config import ConsumerConfig, ProducerConfig, StoreConfig, TowerAddress, TowerConfig
+    from dafka.core.run import Run
+    from dafka.errors import (
+        Closed,
+        ConfigError,
+        DafkaError,
+        ProtocolError,
+        PublishTimeout,
+        RecordsExpired,
+        StoreError,
+    )
+    from dafka.io.consumer import Consumer, Record
+    from dafka.io.producer import Producer
+    from dafka.io.store import Store
+    from dafka.io.tower import Tower
 
 __all__ = [
     "Closed",
@@ -52,3 +57,37 @@ __all__ = [
     "TowerConfig",
     "__version__",
 ]
+
+_WHERE = {
+    "Closed": "dafka.errors",
+    "Cluster": "dafka.cluster",
+    "ConfigError": "dafka.errors",
+    "Consumer": "dafka.io.consumer",
+    "ConsumerConfig": "dafka.config",
+    "DafkaError": "dafka.errors",
+    "Producer": "dafka.io.producer",
+    "ProducerConfig": "dafka.config",
+    "ProtocolError": "dafka.errors",
+    "PublishTimeout": "dafka.errors",
+    "Record": "dafka.io.consumer",
+    "RecordsExpired": "dafka.errors",
+    "Run": "dafka.core.run",
+    "Store": "dafka.io.store",
+    "StoreConfig": "dafka.config",
+    "StoreError": "dafka.errors",
+    "Tower": "dafka.io.tower",
+    "TowerAddress": "dafka.config",
+    "TowerConfig": "dafka.config",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for: a program that only begins need not wait for gevent and zmq."""
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_WHERE[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

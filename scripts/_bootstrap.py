@@ -12,7 +12,7 @@ def run(module, attribute, name):
     """Run the command `attribute` of `module` under this name, with the checkout's packages."""
     sys.path[0] = ROOT
     # A signal while Python still imports: nothing has begun, so there is nothing to tell.
-    # As in dafka_start, which this Python may be too old for.
+    # As in dafka/cli/start.py, which this Python may be too old for.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda *_: os._exit(130))

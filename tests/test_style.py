@@ -21,7 +21,7 @@ LONG_MODULES: dict[str, str] = {
 
 SOURCES = sorted(
     str(path.relative_to(ROOT))
-    for package in ("dafka", "dafka_start", "protocol")
+    for package in ("dafka", "protocol")
     for path in (ROOT / package).rglob("*.py")
 )
 

@@ -1,6 +1,6 @@
 """Where the `dafka` program begins: signals end it in silence while Python still imports the rest.
 
-A package of its own, since whatever is in `dafka` is imported after all that `dafka` needs.
+Imports nothing but the standard library; that is why `dafka` itself imports only what is asked for.
 """
 
 from __future__ import annotations
