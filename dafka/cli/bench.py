@@ -116,14 +116,44 @@ def _dafka(work: Work) -> dict[str, float]:
     return rates
 
 
-def measure(records: int, size: int, rounds: int, durability: str) -> list[Row]:
+def _two_stores(work: Work, history: int) -> float:
+    """Publish while a further store joins, which lacks `history` older records."""
+    with (
+        tempfile.TemporaryDirectory() as data,
+        tempfile.TemporaryDirectory() as other,
+        _worker("store", replace(work, data=data)) as store,
+    ):
+        work = replace(work, endpoint=store.hear()["ready"]["endpoint"])
+        with _worker("produce", replace(work, records=history)) as producer:
+            producer.hear()
+            producer.go()
+            producer.hear()
+        with _worker("produce", work) as producer, _worker("join", replace(work, data=other)) as it:
+            producer.hear()
+            it.hear()
+            producer.go()
+            return work.records / float(producer.hear()["seconds"])
+
+
+def _catch_up(work: Work) -> dict[str, float]:
+    """What it costs live records that another store catches up with five times as many."""
+    return {
+        "2 stores": _two_stores(work, 1000),
+        "one catching up": _two_stores(work, 5 * work.records),
+    }
+
+
+def measure(
+    records: int, size: int, rounds: int, durability: str, *, catch_up: bool = False
+) -> list[Row]:
     """Alternate between the ceiling and us, so that both see the same machine."""
     work = Work(records, size, durability=durability)
     ceiling: list[float] = []
     rates: dict[str, list[float]] = {}
     for _ in range(rounds):
         ceiling.append(_ceiling(work))
-        for name, rate in _dafka(work).items():
+        done = {**_dafka(work), **(_catch_up(work) if catch_up else {})}
+        for name, rate in done.items():
             rates.setdefault(name, []).append(rate)
     return [Row(name, rate, ceiling) for name, rate in rates.items()]
 
@@ -150,7 +180,14 @@ def _table(rows: list[Row]) -> str:
 @click.option(
     "--durability", default="fsync", show_default=True, type=click.Choice(["fsync", "os"])
 )
-def bench(records: int, size: int, rounds: int, durability: str, as_json: bool) -> None:
+@click.option(
+    "--catch-up",
+    is_flag=True,
+    help="Also publish to two stores, of which one lacks five times as many older records.",
+)
+def bench(
+    records: int, size: int, rounds: int, durability: str, catch_up: bool, as_json: bool
+) -> None:
     """Measure publishing, live delivery and replay beside the raw socket ceiling.
 
     Each round runs one producer, one store and one consumer as processes of their own over
@@ -160,7 +197,7 @@ def bench(records: int, size: int, rounds: int, durability: str, as_json: bool) 
     Example:
       dafka bench --records 500000 --rounds 5
     """
-    rows = measure(records, size, rounds, durability)
+    rows = measure(records, size, rounds, durability, catch_up=catch_up)
     if as_json:
         result = {row.name: {"records_per_s": row.rates, "of_ceiling": row.ratio} for row in rows}
         click.echo(json.dumps({"ceiling": {"records_per_s": rows[0].ceiling}, **result}))

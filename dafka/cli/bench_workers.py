@@ -92,6 +92,22 @@ def store(work: Work) -> None:
             pass
 
 
+def join(work: Work) -> None:
+    """Run a further store, with an empty directory, until stdin ends."""
+    import gevent.os
+
+    config = dafka.StoreConfig(
+        tower=work.endpoint,
+        data=work.data,
+        bind="tcp://127.0.0.1:*",
+        durability=_durability(work),
+    )
+    with dafka.Store(config):
+        _say(ready={})
+        while gevent.os.tp_read(0, 100):
+            pass
+
+
 def produce(work: Work) -> None:
     """Publish, and wait until everything is acknowledged."""
     with dafka.Producer("bench", tower=work.endpoint, bind="tcp://127.0.0.1:*") as producer:
@@ -146,7 +162,7 @@ def _durability(work: Work) -> Any:
 
 
 ROLES: dict[str, Callable[[Work], None]] = {
-    role.__name__: role for role in (raw_publish, raw_subscribe, store, produce, live, replay)
+    role.__name__: role for role in (raw_publish, raw_subscribe, store, join, produce, live, replay)
 }
 
 if __name__ == "__main__":

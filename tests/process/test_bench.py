@@ -31,11 +31,14 @@ def test_every_row_stands_beside_the_ceiling_of_the_same_run():
 
 
 def test_a_person_gets_a_table():
-    lines = bench("--records", "1000", "--rounds", "1", "--durability", "os").splitlines()
+    small = ("--records", "1000", "--rounds", "1", "--durability", "os")
+    lines = bench(*small, "--catch-up").splitlines()
     assert lines[0] == "1,000 records of 100 bytes, 1 rounds, durability=os"
     assert [line.split("  ")[0] for line in lines[2:]] == [
         "raw PUB to SUB",
         "acked publish",
         "replay",
         "live delivery",
+        "2 stores",
+        "one catching up",
     ]
