@@ -209,7 +209,8 @@ def test_ctrl_c_while_python_still_loads_the_command_shows_no_traceback(processe
     loaded = Path(f"/proc/{process.popen.pid}/maps")
     eventually(lambda: library in loaded.read_text(), f"{library} is loaded")
     assert process.end(signal.SIGINT) in (0, 130)
-    assert process.complained() == ""
+    # On a busy machine the command has begun by then.
+    assert process.complained() in ("", "dafka consume: interrupted\n")
 
 
 def _installed() -> list[str]:
