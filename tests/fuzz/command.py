@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import click
 
 from dafka.cli.options import Command, Fault
@@ -45,6 +47,7 @@ def fuzz(part: str, inputs: int | None, seed: int, life: int | None, tower: str 
         raise click.UsageError("--life goes with machines.")
     if tower is not None and part != "nodes":
         raise click.UsageError("--tower goes with nodes.")
+    logging.getLogger("dafka").setLevel(logging.ERROR)  # that garbage came is no news here
     for name in PARTS if part == "all" else [part]:
         count = inputs or PARTS[name]
         try:

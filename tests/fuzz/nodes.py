@@ -7,7 +7,6 @@ records has to be acknowledged and to arrive, once and in order, and to be there
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -210,7 +209,6 @@ def fuzz_nodes(inputs: int, seed: int, tower: str | None = None) -> Tally:
 
 
 def _disturb(tally: Tally, inputs: int, seed: int, tower: str, look: Any) -> list[dafka.Record]:
-    logging.getLogger("dafka").setLevel(logging.ERROR)  # that garbage came is no news here
     peer, records = Peer(tower, seed), []
     try:
         with (
