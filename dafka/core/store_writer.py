@@ -180,12 +180,7 @@ class StoreWriter(Receiver):
         return Append(run)
 
     def _on_head(self, head: Head, now: float) -> list[Action]:
-        key = (head.subject, head.address)
-        partition = self._partition(key)
-        partition.learn(head)
-        self._backlog.note(key, partition)
-        if head.age_ms is not None:
-            self._note_birth(key, now - head.age_ms / 1000)
+        key, _ = self._learn(head, now)
         actions = self._fetch(now, key) + self._skip(now, key)
         # A C producer does not say what it knows of; it waits for its last ACK for ever.
         acked = head.sequence if head.acked is None else head.acked
@@ -207,12 +202,7 @@ class StoreWriter(Receiver):
         return [Send(GetHeads("", self.address))] if self._sources.ready else []
 
     def _on_store_head(self, head: DirectHead, now: float) -> list[Action]:
-        key = (head.subject, head.address)
-        partition = self._partition(key)
-        partition.learn(head)
-        self._backlog.note(key, partition)
-        if head.age_ms is not None:
-            self._note_birth(key, now - head.age_ms / 1000)
+        key, partition = self._learn(head, now)
         actions: list[Action] = []
         if (head.deleted or 0) > self._deleted.get(key, 0):
             self._deleted[key] = before = head.deleted or 0
@@ -230,6 +220,16 @@ class StoreWriter(Receiver):
                 actions.append(notices.skipped(key, first, floor))
             actions += self._handed_on(self._backlog.skip(key, partition, floor))
         return [*actions, *self._fetch(now)] if actions else actions
+
+    def _learn(self, head: Head | DirectHead, now: float) -> tuple[Key, Partition]:
+        """Take in what a producer or another store says of a partition."""
+        key = (head.subject, head.address)
+        partition = self._partition(key)
+        partition.learn(head)
+        self._backlog.note(key, partition)
+        if head.age_ms is not None:
+            self._note_birth(key, now - head.age_ms / 1000)
+        return key, partition
 
     def _note_birth(self, key: Key, at: float) -> None:
         # What was read late makes a partition seem younger than it is: the earliest counts.
