@@ -44,6 +44,13 @@ def _ready(**details: Any) -> None:
     sys.stdin.readline()
 
 
+def _until_told_to_end() -> None:
+    import gevent.os
+
+    while gevent.os.tp_read(0, 100):
+        pass
+
+
 def raw_publish(work: Work) -> None:
     """Publish two-frame messages with plain pyzmq, which loses none: the receiver keeps up."""
     context = zmq.Context()
@@ -83,19 +90,14 @@ def raw_subscribe(work: Work) -> None:
 
 def store(work: Work) -> None:
     """Run a tower and a store until stdin ends."""
-    import gevent.os
-
     config = dafka.StoreConfig(bind="tcp://127.0.0.1:*", durability=_durability(work))
     with dafka.Cluster(work.data, store=config) as cluster:
         _say(ready={"endpoint": str(cluster.tower)})
-        while gevent.os.tp_read(0, 100):
-            pass
+        _until_told_to_end()
 
 
 def join(work: Work) -> None:
     """Run a further store, with an empty directory, until stdin ends."""
-    import gevent.os
-
     config = dafka.StoreConfig(
         tower=work.endpoint,
         data=work.data,
@@ -104,8 +106,7 @@ def join(work: Work) -> None:
     )
     with dafka.Store(config):
         _say(ready={})
-        while gevent.os.tp_read(0, 100):
-            pass
+        _until_told_to_end()
 
 
 def produce(work: Work) -> None:
