@@ -11,6 +11,21 @@ import pytest
 from tests.support.live_nodes import Nodes
 
 
+class Clock:
+    """Says what time it is; a test sets it."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock for a log and what looks after it."""
+    return Clock()
+
+
 @pytest.fixture
 def nodes(tmp_path: Path) -> Iterator[Nodes]:
     """Nodes on loopback that end with the test."""

@@ -18,18 +18,6 @@ from dafka.io.log import Damaged, Log, Oldest
 A, B = "A" * 32, "B" * 32
 
 
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @pytest.fixture
 def log(tmp_path, clock):
     """Five values of ten records of 6 bytes each (10 with their lengths), 100 seconds apart."""

@@ -21,18 +21,6 @@ from tests.support.waiting import until
 A, B = "A" * 32, "B" * 32
 
 
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @pytest.fixture
 def log(tmp_path):
     """Two partitions with 20 values of 5 records each, and one whose records are all dropped."""
