@@ -183,11 +183,15 @@ class ConsumerConfig(NodeConfig):
     fetch_timeout_s: float = 0.5
     """Silence after which a request is repeated, at first; doubled up to `fetch_timeout_max_s`."""
     fetch_timeout_max_s: float = 8.0
-    """Longest pause between two requests for the same records."""
+    """Longest pause between two requests for the same records, while somebody says that they
+    exist; what nobody has is asked for every 5 minutes at last."""
+    max_partitions: int = 1_000_000
+    """New partitions beyond this many are ignored, with a warning; each known one takes about a
+    kilobyte of memory."""
 
     def __post_init__(self) -> None:
         NodeConfig.__post_init__(self)
-        check_settings(self, "buffer_bytes", "fetch_records")
+        check_settings(self, "buffer_bytes", "fetch_records", "max_partitions")
         if isinstance(self.start, str):
             if self.start not in ("latest", "earliest"):
                 raise ConfigError(
@@ -222,7 +226,11 @@ class StoreConfig(NodeConfig):
     fetch_timeout_s: float = 0.5
     """Silence after which a request is repeated, at first; doubled up to `fetch_timeout_max_s`."""
     fetch_timeout_max_s: float = 8.0
-    """Longest pause between two requests for the same records."""
+    """Longest pause between two requests for the same records, while somebody says that they
+    exist; what nobody has is asked for every 5 minutes at last."""
+    max_partitions: int = 1_000_000
+    """New partitions beyond this many are ignored, with a warning; each known one takes about a
+    kilobyte of memory."""
     compare_interval_s: float = 30.0
     """Time between two comparisons with what the other stores have."""
     retention: Rules = ()
@@ -236,7 +244,7 @@ class StoreConfig(NodeConfig):
 
     def __post_init__(self) -> None:
         NodeConfig.__post_init__(self)
-        check_settings(self, "buffer_bytes", "fetch_records", "slice_bytes")
+        check_settings(self, "buffer_bytes", "fetch_records", "max_partitions", "slice_bytes")
         if not self.data:
             raise ConfigError("data is empty: give the directory of the records")
         parse_rules(self.retention)

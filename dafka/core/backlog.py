@@ -41,7 +41,9 @@ class Wanted:
 class Backlog:
     """All partitions of a node that takes records in. Held-back runs share `buffer_bytes`."""
 
-    def __init__(self, policy: FetchPolicy, buffer_bytes: int, *, from_stores: bool) -> None:
+    def __init__(
+        self, policy: FetchPolicy, buffer_bytes: int, max_partitions: int, *, from_stores: bool
+    ) -> None:
         """`from_stores`: stores are asked first for what an inexact producer may have as well."""
         self._from_stores = from_stores
         self.sources = Sources()
@@ -54,6 +56,8 @@ class Backlog:
         self._all: dict[Key, Partition] = {}
         self._policy = policy
         self._buffer_bytes = buffer_bytes
+        self._max_partitions = max_partitions
+        self._lost: dict[Key, None] = {}
         self._held = 0
 
     def get(self, key: Key) -> Partition | None:
@@ -64,15 +68,33 @@ class Backlog:
         """Every partition that was opened."""
         return list(self._all.items())
 
+    @property
+    def crowded(self) -> bool:
+        """Whether there is no room for a partition that was never heard of.
+
+        Room is made by forgetting those that were announced, but of which nothing ever came,
+        though it was asked for: whoever brings such a one back says so again.
+        """
+        while self._lost and len(self._all) >= self._max_partitions:
+            key = next(iter(self._lost))
+            del self._lost[key]
+            if key in self.behind and self.behind[key].lost:
+                self._close(key)
+                del self._all[key]
+        return len(self._all) >= self._max_partitions
+
     def open(self, key: Key, first: int) -> Partition:
         """Begin with a partition at offset `first`, or begin with it again."""
+        self._close(key)
+        partition = self._all[key] = Partition(first, self._policy)
+        return partition
+
+    def _close(self, key: Key) -> None:
         self.behind.pop(key, None)
         self._turns.remove(key)
         old = self._all.get(key)
         if old is not None:
             self._held -= old.intake.waiting_bytes
-        partition = self._all[key] = Partition(first, self._policy)
-        return partition
 
     def offer(self, key: Key, partition: Partition, run: Run) -> list[Run]:
         """Take a run; return the runs that can be handed on now, in order."""
@@ -135,6 +157,8 @@ class Backlog:
             if asked is not None:
                 if partition.fetcher.attempts:
                     self._silent[name] = None
+                if partition.lost:
+                    self._lost[name] = None
                 yield self._want(name, partition, *asked)
 
     def ask(self, now: float, address: str, direct: str, key: Key | None = None) -> list[Action]:

@@ -178,7 +178,7 @@ class Consumer(Receiver):
         key = (arrival.run.topic, arrival.run.partition)
         partition = self._backlog.get(key) or self._begin(key, arrival.run.first, now)
         if partition is None:
-            return []
+            return self._unopened(key)
         run = self._believed(arrival, partition)
         return [] if run is None else self._take(partition, run, arrival.origin, now)
 
@@ -190,7 +190,7 @@ class Consumer(Receiver):
         key = (head.subject, head.address)
         partition = self._backlog.get(key) or self._begin(key, head.sequence + 1, now, head)
         if partition is None:
-            return []
+            return self._unopened(key)
         partition.learn(head)
         self._backlog.note(key, partition)
         return self._fetch(now, key) + self._expire(now, key)
@@ -220,7 +220,9 @@ class Consumer(Receiver):
         age_head = None if self._paused else head
         is_new = is_newcomer(self._sources, name, subscribed, now, age_head)
         first = first_offset(self._start, name, latest, is_new=is_new)
-        partition = self._backlog.open(key, first)
+        partition = self._open(key, first)
+        if partition is None:
+            return None
         named = isinstance(self._start, Mapping) and name in self._start
         partition.sought = named or isinstance(self._start, int)
         return partition

@@ -10,6 +10,10 @@ from dataclasses import dataclass
 
 from dafka.core.intake import Intake
 
+LOST_PAUSE_S = 300.0
+"""Longest pause between two requests for what nobody says to have any more. The records may be
+lost: their producer ended before a store had them. Whoever brings them back says so at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class FetchPolicy:
@@ -22,7 +26,8 @@ class FetchPolicy:
     timeout: float
     """Silence after which a request is repeated, at first, and as long as answers come fast."""
     timeout_max: float
-    """The pause doubles with each silent request up to this."""
+    """The pause doubles with each silent request up to this, while somebody says that the records
+    exist; up to `LOST_PAUSE_S` while nobody does."""
 
 
 class Fetcher:
@@ -65,6 +70,11 @@ class Fetcher:
         if self._deadline is not None:
             self._since = now
             self._deadline = now + self._pause
+
+    def hope(self) -> None:
+        """Somebody says that what is missing exists: it is not given up, if it was."""
+        if self._deadline is not None:
+            self._deadline = min(self._deadline, self._since + self._policy.timeout_max)
 
     def reset(self) -> None:
         """Forget what was asked, after a seek or when another source has turned up."""
@@ -113,7 +123,7 @@ class Fetcher:
         self._to = end
         self._since = now
         pause = self._pause * 2 ** min(self.attempts, 16)
-        self._deadline = now + min(pause, self._policy.timeout_max)
+        self._deadline = now + min(pause, max(LOST_PAUSE_S, self._policy.timeout_max))
         return first, end
 
     def _window(self) -> int:

@@ -34,3 +34,12 @@ def too_large(key: Key, offset: int, limit: int) -> Warn:
         f"{limit} bytes and cannot be stored"
     )
     return Warn(f"large {key[0]} {key[1]}", text)
+
+
+def too_many(key: Key, limit: int) -> Warn:
+    """A partition is ignored because so many are known."""
+    text = (
+        f"topic {key[0]} partition {key[1]}: ignored, as are all other new partitions, for "
+        f"{limit} are known: raise max_partitions"
+    )
+    return Warn("partitions", text)

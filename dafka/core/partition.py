@@ -14,6 +14,8 @@ Key = tuple[str, str]
 
 _GONE_AFTER = 3
 """Silent requests after which what one store no longer keeps is believed to be kept by none."""
+_LOST_AFTER = 5
+"""Silent requests after which a partition of which nothing ever came may be forgotten."""
 _MAX_FLOORS = 1000
 
 
@@ -65,6 +67,14 @@ class Partition:
                 self.exact = True
                 self.fetcher.reset()
         self.intake.announce(end)
+        if end > self.intake.next:
+            self.fetcher.hope()
+
+    @property
+    def lost(self) -> bool:
+        """It was announced, but nothing ever came, though it was asked for."""
+        nothing = not self.intake.next and not self.intake.waiting_bytes
+        return nothing and not self.sought and self.fetcher.attempts >= _LOST_AFTER
 
     def held_by_stores(self, offset: int, stores: int) -> bool:
         """Whether some store may have a record; `stores` are there now."""

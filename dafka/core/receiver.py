@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dafka.config import ConsumerConfig, StoreConfig
+from dafka.core import notices
 from dafka.core.actions import Action
 from dafka.core.backlog import Backlog
 from dafka.core.fetcher import FetchPolicy
@@ -49,7 +50,10 @@ class Receiver(Role):
             config.fetch_timeout_s,
             config.fetch_timeout_max_s,
         )
-        self._backlog = Backlog(policy, config.buffer_bytes, from_stores=from_stores)
+        self._max_partitions = config.max_partitions
+        self._backlog = Backlog(
+            policy, config.buffer_bytes, config.max_partitions, from_stores=from_stores
+        )
         self._sources = self._backlog.sources
         self._pending = 0
 
@@ -89,6 +93,19 @@ class Receiver(Role):
             return []
         self._backlog.extend(now)
         return self._fetch(now)
+
+    def _open(self, key: Key, first: int) -> Partition | None:
+        """Begin with a partition that was never heard of; None if there are too many."""
+        if self._backlog.crowded:
+            self.stats.refused += 1
+            return None
+        return self._backlog.open(key, first)
+
+    def _unopened(self, key: Key) -> list[Action]:
+        """A partition was not begun with: say so if there are too many."""
+        if not self._backlog.crowded:
+            return []
+        return [notices.too_many(key, self._max_partitions)]
 
     def _believed(self, arrival: Arrival, partition: Partition) -> Run | None:
         """The part of an arrival that can be trusted."""

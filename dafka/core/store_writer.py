@@ -160,6 +160,8 @@ class StoreWriter(Receiver):
     def _on_arrival(self, arrival: Arrival, now: float) -> list[Action]:
         key = (arrival.run.topic, arrival.run.partition)
         partition = self._partition(key)
+        if partition is None:
+            return self._unopened(key)
         run = self._believed(arrival, partition)
         if run is None:
             return []
@@ -180,7 +182,9 @@ class StoreWriter(Receiver):
         return Append(run)
 
     def _on_head(self, head: Head, now: float) -> list[Action]:
-        key, _ = self._learn(head, now)
+        key = (head.subject, head.address)
+        if self._learn(key, head, now) is None:
+            return self._unopened(key)
         actions = self._fetch(now, key) + self._skip(now, key)
         # A C producer does not say what it knows of; it waits for its last ACK for ever.
         acked = head.sequence if head.acked is None else head.acked
@@ -202,7 +206,10 @@ class StoreWriter(Receiver):
         return [Send(GetHeads("", self.address))] if self._sources.ready else []
 
     def _on_store_head(self, head: DirectHead, now: float) -> list[Action]:
-        key, partition = self._learn(head, now)
+        key = (head.subject, head.address)
+        partition = self._learn(key, head, now)
+        if partition is None:
+            return self._unopened(key)
         actions: list[Action] = []
         if (head.deleted or 0) > self._deleted.get(key, 0):
             self._deleted[key] = before = head.deleted or 0
@@ -221,22 +228,23 @@ class StoreWriter(Receiver):
             actions += self._handed_on(self._backlog.skip(key, partition, floor))
         return [*actions, *self._fetch(now)] if actions else actions
 
-    def _learn(self, head: Head | DirectHead, now: float) -> tuple[Key, Partition]:
+    def _learn(self, key: Key, head: Head | DirectHead, now: float) -> Partition | None:
         """Take in what a producer or another store says of a partition."""
-        key = (head.subject, head.address)
         partition = self._partition(key)
+        if partition is None:
+            return None
         partition.learn(head)
         self._backlog.note(key, partition)
         if head.age_ms is not None:
             self._note_birth(key, now - head.age_ms / 1000)
-        return key, partition
+        return partition
 
     def _note_birth(self, key: Key, at: float) -> None:
         # What was read late makes a partition seem younger than it is: the earliest counts.
         self._born[key] = min(at, self._born.get(key, at))
 
-    def _partition(self, key: Key) -> Partition:
-        return self._backlog.get(key) or self._backlog.open(key, 0)
+    def _partition(self, key: Key) -> Partition | None:
+        return self._backlog.get(key) or self._open(key, 0)
 
     def _ack(self, key: Key) -> Send:
         self.stats.acks += 1

@@ -32,8 +32,8 @@ KEY: Key = ("flights", PRODUCER)
 OTHER_KEY: Key = ("flights", OTHER_PRODUCER)
 
 
-def _backlog(buffer_bytes: int = 1_000_000) -> Backlog:
-    return Backlog(POLICY, buffer_bytes, from_stores=True)
+def _backlog(buffer_bytes: int = 1_000_000, max_partitions: int = 1_000) -> Backlog:
+    return Backlog(POLICY, buffer_bytes, max_partitions, from_stores=True)
 
 
 def _behind(backlog: Backlog, first: int, end: int, *, exact: bool) -> Partition:
@@ -45,7 +45,7 @@ def _behind(backlog: Backlog, first: int, end: int, *, exact: bool) -> Partition
 
 
 def _with_store(*, from_stores: bool) -> Backlog:
-    backlog = Backlog(POLICY, 1_000_000, from_stores=from_stores)
+    backlog = Backlog(POLICY, 1_000_000, 1_000, from_stores=from_stores)
     backlog.sources.peer_found(READER, ENDPOINT, 0.0)
     backlog.sources.store_found(READER, 0.0)
     backlog.sources.store_proven(READER)
@@ -54,7 +54,7 @@ def _with_store(*, from_stores: bool) -> Backlog:
 
 def _wanted(backlog: Backlog) -> list[Wanted]:
     """What is wanted while nobody answers."""
-    return [w for now in (0.0, 0.5, 1.5, 3.5, 7.5, 11.5) for w in backlog.wanted(now)]
+    return [w for now in (0.0, 0.5, 1.5, 3.5, 7.5, 15.5) for w in backlog.wanted(now)]
 
 
 def test_partition_is_behind_while_it_lacks_something() -> None:
@@ -347,3 +347,67 @@ def test_held_back_records_share_one_buffer(
         assert sum(held) <= buffer_bytes
         lacking = {k for k, p in backlog.items() if p.intake.next < p.intake.end}
         assert backlog.behind.keys() == lacking
+
+
+# Too many partitions
+
+
+def _announce(backlog: Backlog, key: Key, first: int, end: int) -> Partition:
+    partition = backlog.open(key, first)
+    partition.intake.announce(end)
+    backlog.note(key, partition)
+    return partition
+
+
+def test_there_is_room_for_so_many_partitions() -> None:
+    backlog = _backlog(max_partitions=2)
+    backlog.open(KEY, 0)
+    assert not backlog.crowded
+    backlog.open(OTHER_KEY, 0)
+    assert backlog.crowded
+
+
+def test_what_was_announced_and_never_came_makes_room() -> None:
+    backlog = _backlog(max_partitions=1)
+    _announce(backlog, KEY, 0, 5)
+    assert _wanted(backlog)
+    assert not backlog.crowded
+    assert backlog.get(KEY) is None
+    assert backlog.behind == {}
+    assert backlog.next_deadline() is None
+
+
+@pytest.mark.parametrize("taken", ["a record", "one behind a gap", "a beginning", "a seek"])
+def test_a_partition_whose_place_is_known_is_never_forgotten(taken: str) -> None:
+    backlog = _backlog(max_partitions=1)
+    partition = _announce(backlog, KEY, 4 if taken == "a beginning" else 0, 9)
+    partition.sought = taken == "a seek"
+    if taken == "a record":
+        backlog.offer(KEY, partition, run(0, 1))
+    elif taken == "one behind a gap":
+        backlog.offer(KEY, partition, run(3, 4))
+    assert _wanted(backlog)
+    assert backlog.crowded
+    assert backlog.get(KEY) is partition
+
+
+def test_a_partition_that_came_after_all_is_not_forgotten() -> None:
+    backlog = _backlog(max_partitions=1)
+    partition = _announce(backlog, KEY, 0, 5)
+    assert _wanted(backlog)
+    partition.fetcher.arrived(2, 20, 16.0, first=True)
+    backlog.offer(KEY, partition, run(0, 2))
+    assert backlog.crowded
+    assert backlog.get(KEY) is partition
+
+
+def test_millions_of_announcements_of_what_nobody_has_take_no_more_room() -> None:
+    backlog, now = _backlog(max_partitions=100), 0.0
+    for number in range(5_000):
+        if not backlog.crowded:
+            _announce(backlog, ("flights", f"{number:032X}"), 0, 9)
+        for _ in backlog.wanted(now):
+            pass
+        now += 1.0
+    assert len(backlog.items()) == 100
+    assert max(int(name, 16) for (_, name), _ in backlog.items()) > 1_000

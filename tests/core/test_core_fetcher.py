@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from support.machines import run
 
-from dafka.core.fetcher import Fetcher, FetchPolicy
+from dafka.core.fetcher import LOST_PAUSE_S, Fetcher, FetchPolicy
 from dafka.core.intake import Intake
 
 PLENTY = 1_000_000
@@ -61,24 +61,49 @@ def test_gap_is_asked_for_up_to_what_has_come() -> None:
     assert fetcher.request(intake, 0.0) == (3, 5)
 
 
-def test_pauses_between_requests_double_up_to_the_maximum() -> None:
-    times = _asked_in_silence(Fetcher(POLICY), _behind(7), 30.0)
+def test_pauses_between_requests_double_until_what_nobody_has_is_hardly_asked_for() -> None:
+    times = _asked_in_silence(Fetcher(POLICY), _behind(7), 3600.0)
     pauses = [later - earlier for earlier, later in pairwise(times)]
-    assert pauses[:6] == [0.5, 1.0, 2.0, 4.0, 4.0, 4.0]
-    assert set(pauses[6:]) == {4.0}
+    assert pauses[:6] == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0]
+    assert set(pauses[10:]) == {LOST_PAUSE_S}
+
+
+def test_pause_keeps_to_its_maximum_while_somebody_says_that_the_records_exist() -> None:
+    fetcher, intake = Fetcher(POLICY), _behind(7)
+    times: list[float] = []
+    for second in range(3600):
+        fetcher.hope()
+        if fetcher.request(intake, float(second)) is not None:
+            times.append(float(second))
+    assert {later - earlier for earlier, later in pairwise(times[4:])} == {4.0}
+
+
+def test_what_was_given_up_is_asked_for_at_once_when_somebody_says_that_it_exists() -> None:
+    fetcher, intake = Fetcher(POLICY), _behind(7)
+    asked = _asked_in_silence(fetcher, intake, 600.0)[-1]
+    deadline = fetcher.next_deadline()
+    assert deadline == asked + LOST_PAUSE_S
+    fetcher.hope()
+    assert fetcher.request(intake, asked + 100.0) == (0, 7)
+
+
+def test_pause_that_was_set_to_more_than_that_of_lost_records_is_kept() -> None:
+    fetcher, intake = Fetcher(FetchPolicy(100, PLENTY, 0.5, 2 * LOST_PAUSE_S)), _behind(7)
+    times = _asked_in_silence(fetcher, intake, 7200.0)
+    assert max(later - earlier for earlier, later in pairwise(times)) == 2 * LOST_PAUSE_S
 
 
 def test_silence_never_makes_a_request_storm() -> None:
     policy = FetchPolicy(20_000, PLENTY, 0.5, 8.0)
     times = _asked_in_silence(Fetcher(policy), _behind(1_000_000), 3600.0)
-    assert len(times) <= 3600 / 8 + 6
+    assert len(times) <= 3600 / LOST_PAUSE_S + 11
 
 
 def test_very_long_silence_does_not_overflow() -> None:
     fetcher, intake = Fetcher(POLICY), _behind(7)
     fetcher.attempts = 10_000
     fetcher.request(intake, 0.0)
-    assert fetcher.next_deadline() == 4.0
+    assert fetcher.next_deadline() == LOST_PAUSE_S
 
 
 def test_attempts_count_silent_requests_and_begin_anew_with_an_answer() -> None:

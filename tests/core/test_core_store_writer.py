@@ -188,6 +188,29 @@ def test_unknown_partition_is_asked_for_from_0(arrival: Arrival | Head) -> None:
     assert first == 0
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        live(0, 2, partition=OTHER_READER),
+        Head(TOPIC, OTHER_READER, TOPIC, 1, 0, 0),
+        DirectHead(WRITER, OTHER_READER, TOPIC, 1, 0, OTHER_READER),
+    ],
+)
+def test_partition_beyond_so_many_is_ignored_with_a_warning(message: Any) -> None:
+    writer = _writer([Extent(TOPIC, PRODUCER, 0, 4, 100)], max_partitions=1)
+    (warning,) = writer.receive(message, 0.1)
+    assert isinstance(warning, Warn)
+    assert "max_partitions" in warning.text
+    assert writer.stats.refused == 1
+    assert only(writer.receive(live(4, 6), 0.2), Append)
+
+
+def test_what_a_log_holds_is_known_however_much_it_is() -> None:
+    log = [Extent(TOPIC, name, 0, 4, 100) for name in (PRODUCER, OTHER_READER)]
+    writer = _writer(log, max_partitions=1)
+    assert only(writer.receive(live(4, 6, partition=OTHER_READER), 0.1), Append)
+
+
 def test_head_beyond_what_has_come_is_asked_for() -> None:
     writer = _writer([Extent(TOPIC, PRODUCER, 0, 5)])
     assert asked(writer.receive(_head(4), 0.1)) == []
