@@ -136,9 +136,12 @@ class Backlog:
             self._turns.remove(key)
 
     def retry(self) -> None:
-        """Ask for everything anew: somebody has turned up who can answer."""
+        """Ask anew, for somebody has turned up who can answer; but not what a store was asked for
+        just now: of several that turn up one after the other, each would send the same.
+        """
         for partition in self.behind.values():
-            partition.fetcher.reset()
+            if partition.asked not in self.sources.ready or not partition.fetcher.waiting:
+                partition.fetcher.reset()
         self._turns.rebuild(self.behind.items())
 
     def extend(self, now: float) -> None:
@@ -185,6 +188,7 @@ class Backlog:
             if direct and from_store
             else None
         )
+        partition.asked = store
         missing = first
         hopeless = not partition.exact and missing > 0 and attempts >= _HOPELESS_AFTER
         if not direct:

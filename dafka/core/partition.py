@@ -23,7 +23,7 @@ class Partition:
     """One partition of a topic: what came, what is missing, whom to believe."""
 
     __slots__ = (
-        *("acked", "begins", "exact", "fetcher", "floors", "fresh", "intake"),
+        *("acked", "asked", "begins", "exact", "fetcher", "floors", "fresh", "intake"),
         *("sought", "stored"),
     )
 
@@ -38,6 +38,8 @@ class Partition:
         """One past the last offset that some store is known to have."""
         self.acked: int | None = None
         """The first offset its producer still keeps, as it last said."""
+        self.asked: str | None = None
+        """The store that was asked last; None: whoever can answer."""
         self.begins = 0
         """The first offset there ever was, as its producer says."""
         self.floors: dict[str, int] = {}

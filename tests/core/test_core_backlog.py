@@ -157,6 +157,21 @@ def test_everybody_is_asked_for_what_no_store_is_known_to_have() -> None:
     assert (wanted.direct, wanted.store) == (True, READER)
 
 
+def test_a_store_that_turns_up_is_not_asked_for_what_another_was_asked_for_just_now() -> None:
+    backlog = _with_store(from_stores=True)
+    _behind(backlog, 0, 400, exact=False)
+    assert [w.store for w in backlog.wanted(0.0)] == [READER]
+    backlog.sources.ready.append(OTHER_READER)
+    backlog.retry()
+    assert list(backlog.wanted(0.1)) == []
+    backlog.sources.ready.remove(READER)
+    backlog.retry()  # whoever was asked has gone
+    assert [w.store for w in backlog.wanted(0.2)] == [OTHER_READER]
+    assert len(list(backlog.wanted(0.7))) == 1
+    backlog.retry()  # the request before has brought nothing
+    assert len(list(backlog.wanted(0.8))) == 1
+
+
 @pytest.mark.parametrize("from_stores", [False, True])
 def test_c_producer_is_asked_for_its_first_records_every_other_time(from_stores: bool) -> None:
     """Perhaps no store has them; whether it answers rightly, only a request for 0 tells."""

@@ -243,6 +243,15 @@ def curves(most: int = 10_000) -> Iterator[Curve]:
         _each([size // 10 for size in sizes], lambda size: live(10, 100, producers=size, stores=5)),
     )
     yield Curve(
+        "consumers, live, a tenth as many producers",
+        "delivered record",
+        # Their connections grow with the square: a thousand is what memory and patience bear.
+        _each(
+            [size for size in sizes if size <= 1_000],
+            lambda size: live(size, 100, producers=size // 10, stores=5),
+        ),
+    )
+    yield Curve(
         "stores, live, 10 consumers",
         "delivered record",
         _each(range(1, 6), lambda size: live(10, 100, stores=size)),

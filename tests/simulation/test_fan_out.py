@@ -10,12 +10,12 @@ RECORDS = 200
 FEW_RECORDS = 50
 """For a thousand consumers, since it is their number that matters."""
 
-HEARD_PER_RECORD = 1.6
+HEARD_PER_RECORD = 1.2
 """Messages that a consumer hears for each record. Until it knows that a producer answers exactly,
 and which store to ask, it asks everybody, and so hears the first window from each of them."""
-HEARD_BESIDES = 30
+HEARD_BESIDES = 45
 """Heads and hellos, for each consumer."""
-REQUESTS = 5
+REQUESTS = 3
 """For each consumer: one is enough for all the records; others are for windows that others fill."""
 
 
