@@ -14,6 +14,8 @@ from protocol import Fetch
 _ASK_S = 1.0
 _AT_ONCE = 4
 """Damaged ranges that are asked for at the same time: what comes is held in memory."""
+_PATIENCE = 3
+"""Requests for a range that bring nothing, after which others have their turn."""
 _ROOM = 1 << 40
 
 
@@ -80,6 +82,7 @@ class Repairs:
                 continue
             for piece in damage.intake.offer(part, _ROOM):
                 damage.contents += piece.contents
+                damage.attempts = 0
             if damage.intake.next >= damage.end:
                 return Repair(Run(*key, damage.first, damage.contents))
         return None
@@ -97,4 +100,5 @@ class Repairs:
             for damage in damages
             if damage.intake.next < damage.end
         ]
-        return waiting[:_AT_ONCE]
+        # What stays unanswered goes behind the others: perhaps nobody has it.
+        return sorted(waiting, key=lambda each: each[1].attempts // _PATIENCE)[:_AT_ONCE]

@@ -86,3 +86,26 @@ def test_few_ranges_are_asked_for_at_once() -> None:
     assert _asked(repairs.ask(1.0)) == [(0, 1), (2, 3), (4, 5), (6, 7)]
     repairs.done(KEY, 0, 3)
     assert _asked(repairs.ask(1.0)) == [(8, 9), (10, 11)]
+
+
+def test_what_nobody_has_does_not_hold_up_the_rest() -> None:
+    repairs = _repairs(READER)
+    ranges = [(10 * number, 10 * number + 5) for number in range(20)]
+    for first, end in ranges:
+        repairs.add(KEY, first, end)
+    wanted: set[tuple[int, int]] = set()
+    for now in range(0, 1_000, 10):
+        at_once = _asked(repairs.ask(float(now)))
+        assert len(at_once) <= 4
+        wanted.update(at_once)
+    assert wanted == set(ranges)
+
+
+def test_a_range_that_is_arriving_keeps_its_turn() -> None:
+    repairs = _repairs(READER)
+    repairs.add(KEY, 0, 1_000)
+    for number in range(1, 9):
+        repairs.add(KEY, 1_000 * number, 1_000 * number + 5)
+    for first in range(0, 900, 10):
+        assert (first, 1_000) in _asked(repairs.ask(10.0 * first))
+        repairs.offer(KEY, run(first, first + 10))
