@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from gc import collect
 from math import log
 from pathlib import Path
 from statistics import linear_regression
-from time import perf_counter
+from time import thread_time
 from typing import Any
 
 from protocol import Message, build
@@ -66,11 +67,11 @@ class Measured(World):
 
     def _timed(self, method: Callable[..., Any], role: str) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
-            began = perf_counter()
+            began = thread_time()
             try:
                 return method(*arguments)
             finally:
-                self.seconds[role] += perf_counter() - began
+                self.seconds[role] += thread_time() - began
 
         return call
 
@@ -174,16 +175,16 @@ def beacons(nodes: int, seconds: float = 10.0) -> Cost:
     def heard(frames: Frames, node: Node, life: int) -> None:
         count["messages"] += 1
         count["bytes"] += sum(map(len, frames))
-        began = perf_counter()
+        began = thread_time()
         hear(frames, node, life)
-        count["tower"] += perf_counter() - began  # type: ignore[assignment]
+        count["tower"] += thread_time() - began  # type: ignore[assignment]
 
     def told(node: Node, message: Any) -> None:
         count["messages"] += 1
         count["bytes"] += _size(message)
-        began = perf_counter()
+        began = thread_time()
         send(node, message)
-        count["node"] += perf_counter() - began  # type: ignore[assignment]
+        count["node"] += thread_time() - began  # type: ignore[assignment]
 
     tower.hear = heard  # type: ignore[method-assign]
     Node.on_tower = told  # type: ignore[method-assign]
@@ -262,7 +263,11 @@ def curves(most: int = 10_000) -> Iterator[Curve]:
 
 
 def _each(sizes: Iterable[int], measure: Callable[[int], Cost]) -> tuple[Cost, ...]:
-    return tuple(replace(measure(size), size=size) for size in sizes)
+    costs = []
+    for size in sizes:
+        collect()  # what is left of the last cluster is not this one's to clear away
+        costs.append(replace(measure(size), size=size))
+    return tuple(costs)
 
 
 def plot(drawn: Sequence[Curve], file: Path) -> None:
