@@ -1,4 +1,4 @@
-"""Who may import whom: protocol <- dafka.core <- dafka.io <- dafka <- dafka.cli, and the rest."""
+"""Who may import whom: protocol <- dafka.core <- dafka.io <- dafka <- dafka.bench <- dafka.cli."""
 
 from __future__ import annotations
 
@@ -112,8 +112,18 @@ RULES = [
         "nothing imports the command line but the command line",
     ),
     Rule(
+        r"(?!dafka\.(cli|bench)(\.|$)).*",
+        none_of("dafka.bench"),
+        "only the command line imports the benchmark",
+    ),
+    Rule(
+        r"dafka\.bench(\..*)?",
+        none_of("dafka.io", "dafka.core"),
+        "the benchmark uses nodes by the public API",
+    ),
+    Rule(
         # The bench measures what raw sockets can do, beside what Dafka makes of them.
-        r"(?!dafka\.io\.sockets$|dafka\.cli\.bench\w*$).*",
+        r"(?!dafka\.io\.sockets$|dafka\.bench\.roles\.raw\w*$).*",
         none_of("zmq"),
         "only dafka.io.sockets imports zmq",
     ),
@@ -190,7 +200,7 @@ def test_module_keeps_to_its_layer(module: str) -> None:
 
 
 def test_every_layer_is_looked_at() -> None:
-    for layer in ("protocol", "dafka.core", "dafka.io", "dafka.cli"):
+    for layer in ("protocol", "dafka.core", "dafka.io", "dafka.bench", "dafka.cli"):
         assert sum(inside(module, layer) for module in MODULES) > 5
     for module in (*(f"dafka.core.{r}" for r in ROLES), *(f"dafka.io.{n}" for n in NODES)):
         assert module in MODULES
@@ -215,6 +225,10 @@ def test_every_layer_is_looked_at() -> None:
         ("dafka.io.tower", "from dafka.io.store import Store", "no node imports"),
         ("dafka.io.node", "from dafka.cli import main", "nothing imports the command line"),
         ("dafka.io.node", "import zmq.green as zmq", "only dafka.io.sockets"),
+        ("dafka.io.node", "from dafka.bench import rows", "only the command line"),
+        ("dafka.bench.rows", "from dafka.cli import main", "nothing imports the command line"),
+        ("dafka.bench.roles.nodes", "from dafka.io.store import Store", "by the public API"),
+        ("dafka.bench.roles.nodes", "import zmq", "only dafka.io.sockets"),
         ("dafka.cli.demo", "import zmq", "only dafka.io.sockets"),
         ("dafka.io.log_index", "import diskcache", "only dafka.io.log"),
         ("dafka.cli.export", "import fastavro", "only dafka.io.archive"),
@@ -249,6 +263,7 @@ def test_checker_tells_file_line_and_rule() -> None:
         ("dafka.core.tower", "from dafka.core import actions\nfrom protocol import parse"),
         ("dafka.io.tower", "import time\nimport gevent\nfrom dafka.core import tower"),
         ("dafka.io.sockets", "import zmq.green"),
+        ("dafka.bench.roles.raw", "import dafka, zmq\nfrom dafka.bench.work import Work"),
         ("dafka.cli.main", "from gevent import monkey\nimport click, dafka.io.store"),
     ],
 )

@@ -1,0 +1,169 @@
+"""What is measured: every row, with its ceilings, as data; and which of them a request means.
+
+A row's name says what it is: `publish/100B/1p/1s/fsync` is acked publish of records of 100 bytes
+by one producer to one store that syncs. Ceilings are rows as well, below `raw/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
+
+from dafka.bench.rounds import Measure, Row, Trial
+from dafka.bench.trials import ceilings, rates
+from dafka.bench.work import KB, Work
+
+GROUPS = {
+    "publish": "from publish to the acknowledgement of every store, records a second",
+    "live": "from publish to the slowest consumer, records a second",
+    "replay": "everything from a store, and what that costs who publishes meanwhile",
+}
+"""Groups of rows, and what they tell."""
+
+SIZES = (100, KB, 100 * KB)
+SHORT_BYTES = 2_000_000
+"""Of the first, short run of a trial that finds out how many records it takes."""
+
+_WIRE, _COMMIT, _SYNC = "raw/wire", "raw/commit", "raw/fdatasync"
+
+
+def size_text(size: int) -> str:
+    """Bytes as they stand in names: 100B, 1KB."""
+    return f"{size // KB}KB" if size >= KB else f"{size}B"
+
+
+def _rate(name: str, run: Measure, work: Work) -> Trial:
+    first = max(work.producers * 10, SHORT_BYTES // work.size)
+    return Trial(name, run, work, first=first)
+
+
+def _wire_name(size: int, publishers: int = 1, subscribers: int = 1) -> str:
+    return f"{_WIRE}/{size_text(size)}/{publishers}-{subscribers}"
+
+
+def _publish() -> Iterator[Row]:
+    for size in SIZES:
+        for stores in (1, 2):
+            for producers in (1, 4, 16):
+                for durability in ("fsync", "os"):
+                    yield _published(size, producers, stores, durability)
+    name = "publish/100B/loop"
+    trial = _rate(name, rates.loop, Work())
+    yield Row(name, "publish", trial, ceilings=(_wire_name(100),), who="raw")
+
+
+def _published(size: int, producers: int, stores: int, durability: str) -> Row:
+    text = size_text(size)
+    name = f"publish/{text}/{producers}p/{stores}s/{durability}"
+    work = Work(size=size, producers=producers, stores=stores, durability=durability)
+    beside = [_wire_name(size, producers, stores), f"{_COMMIT}/{text}/{durability}"]
+    return Row(
+        name,
+        "publish",
+        _rate(name, rates.publish, work),
+        durability=durability,
+        ceilings=(*beside, *((f"{_SYNC}/{text}",) if durability == "fsync" else ())),
+        headline=name == "publish/100B/1p/1s/fsync",
+    )
+
+
+def _live() -> Iterator[Row]:
+    for size in SIZES:
+        for consumers in (1, 4, 16):
+            for mode in ("runs", "records"):
+                name = f"live/{size_text(size)}/{consumers}c/{mode}"
+                work = Work(size=size, consumers=consumers, mode=mode)
+                yield Row(
+                    name,
+                    "live",
+                    _rate(name, rates.live, work),
+                    durability="fsync",
+                    # The store hears everything as well.
+                    ceilings=(_wire_name(size, 1, consumers), _wire_name(size, 1, consumers + 1)),
+                    headline=size == 100 and consumers == 1,
+                )
+
+
+def _replay() -> Iterator[Row]:
+    for size in SIZES:
+        for mode in ("runs", "records"):
+            name = f"replay/{size_text(size)}/{mode}"
+            yield Row(
+                name,
+                "replay",
+                _rate(name, rates.replay, Work(size=size, mode=mode)),
+                ceilings=(_wire_name(size),),
+                headline=size == 100 and mode == "runs",
+            )
+    both, late = "replay/catch-up/both-have-all", "replay/catch-up/one-lacks-5x"
+    for name, run in ((both, rates.joined), (late, rates.catch_up)):
+        beside = (_wire_name(100, 1, 2),)
+        yield Row(
+            name,
+            "replay",
+            _rate(name, run, Work()),
+            durability="fsync",
+            ceilings=(both, *beside) if name == late else beside,
+        )
+
+
+def _raw() -> Iterator[Row]:
+    for size in SIZES:
+        shapes = [(1, n) for n in (1, 2, 4, 5, 16, 17)] + [(n, s) for n in (4, 16) for s in (1, 2)]
+        for publishers, subscribers in shapes:
+            name = _wire_name(size, publishers, subscribers)
+            work = Work(size=size, producers=publishers, consumers=subscribers)
+            yield Row(name, "raw", _rate(name, ceilings.wire, work), who="raw")
+        for durability in ("fsync", "os"):
+            name = f"{_COMMIT}/{size_text(size)}/{durability}"
+            work = Work(size=size, durability=durability)
+            trial = _rate(name, ceilings.commit, work)
+            yield Row(name, "raw", trial, durability=durability, who="raw")
+        name = f"{_SYNC}/{size_text(size)}"
+        trial = _rate(name, ceilings.sync, Work(size=size))
+        yield Row(name, "raw", trial, durability="fsync", who="raw")
+    name = f"{_WIRE}/100B/1-1/curve"
+    trial = _rate(name, ceilings.wire, Work(mode="curve"))
+    yield Row(name, "live", trial, ceilings=(_wire_name(100),), who="raw")
+
+
+def all_rows() -> dict[str, Row]:
+    """Every row by its name, those that others stand beside last."""
+    rows = [*_publish(), *_live(), *_replay(), *_raw()]
+    return {row.name: row for row in rows}
+
+
+def chosen(
+    rows: dict[str, Row], patterns: Sequence[str], groups: Sequence[str], *, everything: bool
+) -> list[Row]:
+    """The rows of a request: by name, by the beginning of a name, or a pattern of the shell."""
+    if everything:
+        return [row for row in rows.values() if row.group != "raw"]
+    named = [
+        row
+        for row in rows.values()
+        if row.group in groups or any(_means(pattern, row.name) for pattern in patterns)
+    ]
+    return named if patterns or groups else [row for row in rows.values() if row.headline]
+
+
+def unknown(rows: Iterable[str], patterns: Sequence[str]) -> list[str]:
+    """Those of the patterns that mean no row."""
+    return [one for one in patterns if not any(_means(one, row) for row in rows)]
+
+
+def _means(pattern: str, name: str) -> bool:
+    return fnmatchcase(name, pattern) or name.startswith(f"{pattern.rstrip('/')}/")
+
+
+def with_ceilings(rows: dict[str, Row], wanted: Sequence[Row]) -> list[Row]:
+    """The wanted rows and all that they stand beside or go by, each once, ceilings last."""
+    found = {row.name: row for row in wanted}
+    left = list(wanted)
+    while left:
+        row = left.pop()
+        for name in (*row.ceilings, *row.trial.after):
+            if name not in found:
+                found[name] = rows[name]
+                left.append(rows[name])
+    return [row for row in rows.values() if row.name in found]

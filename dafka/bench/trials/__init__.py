@@ -1,0 +1,1 @@
+"""How one round of a measurement goes: which processes there are, and what their times mean."""

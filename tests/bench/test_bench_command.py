@@ -1,0 +1,102 @@
+"""`dafka bench` as a person and a program use it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+pytestmark = [pytest.mark.process, pytest.mark.alone]
+
+SMALL = ("--rounds", "2", "--seconds", "0.05")
+ROW = "publish/100B/1p/1s/os"
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "dafka.cli", "bench", *arguments]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
+    )
+
+
+def bench(*arguments: str, code: int = 0) -> tuple[str, str]:
+    with start(*arguments) as process:
+        out, err = process.communicate(timeout=100)
+    assert process.returncode == code, err
+    return out, err
+
+
+def test_a_program_gets_every_round_and_the_ratios(tmp_path):
+    out, err = bench(ROW, *SMALL, "--dir", str(tmp_path), "--json", "-")
+    assert err == ""
+    found = json.loads(out)
+    assert found["settings"] == {"rounds": 2, "seconds": 0.05, "rows": [ROW]}
+    assert set(found["machine"]) >= {"processor", "cores", "python", "file system", "packages"}
+    beside = ["raw/wire/100B/1-1", "raw/commit/100B/os"]
+    assert list(found["rows"]) == [ROW, *beside]
+    row, raw = found["rows"][ROW], found["rows"][beside[0]]
+    assert len(row["figures"]) == len(raw["figures"]) == 2
+    assert row["durability"] == "os"
+    ratios = [ours / its for ours, its in zip(row["figures"], raw["figures"], strict=True)]
+    assert row["ratios"][beside[0]] == pytest.approx(sum(ratios) / 2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_person_gets_a_table_and_the_program_its_file(tmp_path):
+    file = tmp_path / "result.json"
+    out, err = bench("replay/100B/runs", *SMALL, "--json", str(file))
+    assert err == ""
+    lines = out.splitlines()
+    assert "medians of 2 rounds of 0.05 s" in lines[0]
+    assert lines[1].split()[:2] == ["row", "durability"]
+    assert [line.split()[0] for line in lines[2:]] == ["replay/100B/runs", "raw/wire/100B/1-1"]
+    assert set(json.loads(file.read_text())["rows"]) == {"replay/100B/runs", "raw/wire/100B/1-1"}
+
+
+def test_rows_are_listed():
+    out, _ = bench("--list")
+    assert ROW in out
+    assert "raw/fdatasync/100B" in out
+    few, _ = bench("--list", "--group", "replay")
+    assert {line.split("/")[0] for line in few.splitlines()[1:]} == {"replay"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nothing"], "there is no row 'nothing': 'dafka bench --list' names them"),
+        (["replay", "--durability", "os"], "no row is left to measure"),
+        (["--dir", "/nowhere"], "'/nowhere' does not exist"),
+        (["--seconds", "0"], "--seconds"),
+    ],
+)
+def test_a_wrong_request_is_one_sentence(arguments, said):
+    out, err = bench(*arguments, code=2)
+    assert out == ""
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_a_file_that_cannot_be_written_is_told():
+    _, err = bench("raw/fdatasync/100B", *SMALL, "--json", "/nowhere/file", code=1)
+    assert "cannot write /nowhere/file: No such file or directory" in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_soon_and_leaves_nothing(tmp_path, number):
+    process = start("live/100B/4c/runs", "--dir", str(tmp_path))
+    until = time.monotonic() + 60
+    while not list(tmp_path.glob("*/*")):
+        assert process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    process.send_signal(number)
+    began = time.monotonic()
+    out, err = process.communicate(timeout=60)
+    assert time.monotonic() - began < 3
+    assert (process.returncode, out, err) == (130, "", "dafka bench: interrupted\n")
+    assert list(tmp_path.iterdir()) == []
