@@ -21,6 +21,7 @@ from dafka.errors import DafkaError
 PATIENCE_S = 180.0
 """Longest time that a process may say nothing."""
 ENDS_WITHIN_S = 5.0
+_WORKER = (sys.executable, "-m", "dafka.bench.worker")
 
 
 class Unmeasured(DafkaError):
@@ -36,7 +37,7 @@ class Process:
         self._heard = b""
         self.started = monotonic()
         self._popen = subprocess.Popen(
-            [sys.executable, "-m", "dafka.bench.worker", *command],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -150,11 +151,19 @@ class Processes:
 
     def start(self, role: str, work: Work) -> Process:
         """Start one of a role."""
-        return self._add(Process(role.replace("_", " "), [role, work.text]))
+        return self._worker(role.replace("_", " "), role, work.text)
 
     def program(self, name: str, command: Sequence[str], cwd: Path | None = None) -> Process:
         """Start a program that is not ours."""
-        return self._add(Process(name, ["program", json.dumps(list(command))], cwd))
+        return self._worker(name, "program", json.dumps(list(command)), cwd=cwd)
+
+    def command(self, name: str, command: Sequence[str]) -> Process:
+        """Start it without a detour, where the time that takes counts."""
+        return self._add(Process(name, command))
+
+    def _worker(self, name: str, *arguments: str, cwd: Path | None = None) -> Process:
+        """Whatever is started by a worker ends with the benchmark, however that ends."""
+        return self._add(Process(name, [*_WORKER, *arguments], cwd))
 
     def _add(self, process: Process) -> Process:
         self._started.append(process)

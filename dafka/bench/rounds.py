@@ -35,6 +35,8 @@ class Trial:
     """Rows whose figures it goes by."""
     once: bool = False
     """It takes long, and one round tells all."""
+    together: Callable[[Sequence[Outcome]], dict[str, Any]] = lambda outcomes: outcomes[-1].notes
+    """What the notes of all rounds come to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +74,12 @@ class Result:
 
     @property
     def ratios(self) -> dict[str, float]:
-        """To each ceiling."""
-        return {name: ratio(self.figures, others) for name, others in self.ceilings.items()}
+        """To each ceiling that is not 0."""
+        return {
+            name: ratio(self.figures, others)
+            for name, others in self.ceilings.items()
+            if all(others)  # an idle process may cost nothing
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +166,7 @@ def _results(
     results = []
     for row in rows:
         beside = {name: figures[name] for name in row.ceilings if name in figures}
-        last = outcomes[row.trial.name][-1]
-        notes = {"records": sized[row.trial.name].work.records, **last.notes}
+        notes = row.trial.together(outcomes[row.trial.name])
+        notes = {"records": sized[row.trial.name].work.records, **notes}
         results.append(Result(row, figures[row.name], beside, notes))
     return results

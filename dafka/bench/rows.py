@@ -10,12 +10,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 
 from dafka.bench.rounds import Measure, Row, Trial
-from dafka.bench.trials import ceilings, rates
+from dafka.bench.trials import ceilings, footprint, latencies, rates
 from dafka.bench.work import KB, Work
 
 GROUPS = {
     "publish": "from publish to the acknowledgement of every store, records a second",
     "live": "from publish to the slowest consumer, records a second",
+    "latency": "from when a record was due to its delivery or acknowledgement, milliseconds",
+    "start": "from the start of a server to the first acknowledgement, milliseconds",
+    "idle": "what each node costs while nobody asks anything of it",
+    "memory": "what a store needs while many records come, MB",
     "replay": "everything from a store, and what that costs who publishes meanwhile",
 }
 """Groups of rows, and what they tell."""
@@ -24,6 +28,7 @@ SIZES = (100, KB, 100 * KB)
 SHORT_BYTES = 2_000_000
 """Of the first, short run of a trial that finds out how many records it takes."""
 
+_PUBLISH = "publish/100B/1p/1s/fsync"
 _WIRE, _COMMIT, _SYNC = "raw/wire", "raw/commit", "raw/fdatasync"
 
 
@@ -63,7 +68,7 @@ def _published(size: int, producers: int, stores: int, durability: str) -> Row:
         _rate(name, rates.publish, work),
         durability=durability,
         ceilings=(*beside, *((f"{_SYNC}/{text}",) if durability == "fsync" else ())),
-        headline=name == "publish/100B/1p/1s/fsync",
+        headline=name == _PUBLISH,
     )
 
 
@@ -107,6 +112,93 @@ def _replay() -> Iterator[Row]:
         )
 
 
+IDLE_S = 10.0
+
+PACES = {"1000": Work(rate=1000.0), "half": Work(mode=latencies.HALF)}
+"""Records a second: a thousand, and half of what was published and acknowledged in this run."""
+
+
+def _latency() -> Iterator[Row]:
+    for to, ours, raw in (
+        ("deliver", latencies.deliver, latencies.raw_deliver),
+        ("ack", latencies.acknowledge, latencies.raw_acknowledge),
+    ):
+        for pace, work in PACES.items():
+            yield from _timed(f"latency/{to}/{pace}", ours, work, "dafka", _PUBLISH)
+        for pace, work in PACES.items():
+            yield from _timed(f"raw/latency/{to}/{pace}", raw, work, "raw", _PUBLISH)
+
+
+def _timed(name: str, run: Measure, work: Work, who: str, base: str) -> Iterator[Row]:
+    half = (base,) if work.mode == latencies.HALF else ()
+    trial = Trial(name, run, work, needs=("hdrh",), after=half, together=latencies.together)
+    raw = who == "raw"
+    for figure in ("p50", "p99", "p99.9"):
+        yield Row(
+            f"{name}/{figure}",
+            "raw" if raw else "latency",
+            trial,
+            unit="ms",
+            figure=figure,
+            durability="-" if raw and "deliver" in name else work.durability,
+            ceilings=() if raw else (f"raw/{name}/{figure}",),
+            who=who,
+            headline=work.rate == 1000.0 and figure in ("p50", "p99"),
+        )
+
+
+def _start() -> Iterator[Row]:
+    for records, text in ((1, "empty"), (500_000, "500000")):
+        name = f"start/{text}"
+        trial = Trial(name, footprint.start, Work(records=records))
+        yield from _started(name, trial, "dafka")
+    yield from _started("raw/start", Trial("raw/start", footprint.raw_start, Work()), "raw")
+
+
+def _started(name: str, trial: Trial, who: str) -> Iterator[Row]:
+    for figure, text in (("process", "with-process"), ("server", "without-process")):
+        yield Row(
+            f"{name}/{text}",
+            "raw" if who == "raw" else "start",
+            trial,
+            unit="ms",
+            figure=figure,
+            durability="fsync",
+            ceilings=() if who == "raw" else (f"raw/start/{text}",),
+            who=who,
+            headline=True,
+        )
+
+
+def _idle() -> Iterator[Row]:
+    units = {"cpu": "% of a core", "rss": "MB"}
+    work = Work(seconds=IDLE_S)
+    ours = Trial("idle", footprint.idle, work, needs=("psutil",), once=True)
+    raw = Trial("raw/idle", footprint.raw_idle, work, needs=("psutil",), once=True)
+    for kind, unit in units.items():
+        for node in footprint.IDLE:
+            name, figure, beside = f"idle/{kind}/{node}", f"{kind} {node}", (f"raw/idle/{kind}",)
+            yield Row(name, "idle", ours, unit, figure, ceilings=beside, headline=True)
+        yield Row(f"raw/idle/{kind}", "raw", raw, unit, f"{kind} raw", who="raw")
+
+
+def _memory() -> Iterator[Row]:
+    points = ["start", *map(footprint.point_name, footprint.POINTS), "peak"]
+    for records, text in ((1_000_000, "1M"), (10_000_000, "10M")):
+        name = f"memory/{text}"
+        work = Work(records=records)
+        trial = Trial(
+            name, footprint.memory, work, needs=("psutil",), once=True, together=footprint.series
+        )
+        early, floor = f"{name}/store/10%", "raw/idle/rss"
+        for figure in (*(f"store {point}" for point in points), "producer peak"):
+            row = f"{name}/{figure.replace(' ', '/')}"
+            # Flat is what it should be: later points stand beside an early one.
+            later = "store" in figure and row not in (early, f"{name}/store/start")
+            beside = (early, floor) if later else (floor,)
+            yield Row(row, "memory", trial, "MB", figure, "fsync", beside)
+
+
 def _raw() -> Iterator[Row]:
     for size in SIZES:
         shapes = [(1, n) for n in (1, 2, 4, 5, 16, 17)] + [(n, s) for n in (4, 16) for s in (1, 2)]
@@ -129,7 +221,9 @@ def _raw() -> Iterator[Row]:
 
 def all_rows() -> dict[str, Row]:
     """Every row by its name, those that others stand beside last."""
-    rows = [*_publish(), *_live(), *_replay(), *_raw()]
+    kinds = (_publish, _live, _replay, _latency, _start, _idle, _memory, _raw)
+    rows = [row for kind in kinds for row in kind()]
+    rows.sort(key=lambda row: row.group == "raw")
     return {row.name: row for row in rows}
 
 
@@ -139,12 +233,13 @@ def chosen(
     """The rows of a request: by name, by the beginning of a name, or a pattern of the shell."""
     if everything:
         return [row for row in rows.values() if row.group != "raw"]
-    named = [
+    if not patterns and not groups:
+        return [row for row in rows.values() if row.headline and row.who == "dafka"]
+    return [
         row
         for row in rows.values()
         if row.group in groups or any(_means(pattern, row.name) for pattern in patterns)
     ]
-    return named if patterns or groups else [row for row in rows.values() if row.headline]
 
 
 def unknown(rows: Iterable[str], patterns: Sequence[str]) -> list[str]:
@@ -154,6 +249,11 @@ def unknown(rows: Iterable[str], patterns: Sequence[str]) -> list[str]:
 
 def _means(pattern: str, name: str) -> bool:
     return fnmatchcase(name, pattern) or name.startswith(f"{pattern.rstrip('/')}/")
+
+
+def outline(rows: Iterable[Row]) -> str:
+    """Names of rows in short: by the first part."""
+    return ", ".join(dict.fromkeys(row.name.partition("/")[0] for row in rows))
 
 
 def with_ceilings(rows: dict[str, Row], wanted: Sequence[Row]) -> list[Row]:

@@ -18,8 +18,11 @@ from typing import Any
 from dafka.bench.work import Work
 
 ROLES = {
-    "nodes": ("store", "join", "produce", "consume", "replay", "shout"),
+    "nodes": ("tower", "store", "join", "produce", "consume", "replay", "shout"),
+    "nodes_apart": ("first_ack", "produce_in_parts"),
+    "latency": ("paced", "timed"),
     "raw": ("raw_publish", "raw_subscribe"),
+    "raw_latency": ("raw_paced", "raw_timed", "raw_committed", "raw_first"),
     "disk": ("commit", "sync"),
 }
 """Modules of `dafka.bench.roles`, and their roles."""
@@ -53,10 +56,19 @@ def green_ready(**details: Any) -> None:
 
 def heard() -> bool:
     """Wait for a word, while nodes go on; False if there will be none."""
+    return bool(_hear())
+
+
+def word() -> str:
+    """The word itself; the process ends if there will be none."""
+    return _hear().decode().strip() or sys.exit()
+
+
+def _hear() -> bytes:
     from gevent.socket import wait_read
 
     wait_read(0)
-    return bool(os.read(0, 4096))
+    return os.read(0, 4096)
 
 
 class Clock:

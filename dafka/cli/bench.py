@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,9 @@ from dafka.cli.options import Command, Fault, Whole, version_option
 from dafka.cli.tables import table
 
 QUICK_S = 0.3
+
+PACKAGES = {"hdrh": "hdrhistogram", "psutil": "psutil"}
+"""By the names that they are imported by."""
 
 
 @click.command(cls=Command)
@@ -82,32 +87,65 @@ def bench(
     known = rows.all_rows()
     for name in rows.unknown(known, names):
         raise click.UsageError(f"there is no row {name!r}: 'dafka bench --list' names them")
+    if listing and not (names or groups):
+        _list(list(known.values()))
+        return
     wanted = rows.chosen(known, names, groups, everything=everything)
     if durability:
         wanted = [row for row in wanted if row.who != "dafka" or row.durability == durability]
-    if listing:
-        _list(list(known.values()) if not (names or groups) else wanted)
-        return
     if not wanted:
         raise click.UsageError("no row is left to measure: 'dafka bench --list' names them")
+    if listing:
+        _list(wanted)
+        return
     if quick:
         rounds, seconds = 1, QUICK_S
+    _measure(known, wanted, Plan(rounds, seconds), directory, json_file)
+
+
+def _measure(
+    known: dict[str, Row],
+    wanted: Sequence[Row],
+    plan: Plan,
+    directory: str | None,
+    json_file: str | None,
+) -> None:
+    wanted, absent = _possible(wanted)
+    if not wanted:
+        raise Fault(absent[0])
     with Scene(directory) as scene, _progress() as tell:
         about = machine(scene.path)
-        results = measure(
-            rows.with_ceilings(known, wanted), scene, Plan(rounds, seconds, tell=tell)
-        )
-    settings = {"rounds": rounds, "seconds": seconds, "rows": [row.name for row in wanted]}
-    found = report.document(results, about, settings, [])
+        results = measure(rows.with_ceilings(known, wanted), scene, replace(plan, tell=tell))
+    names = [row.name for row in wanted]
+    settings = {"rounds": plan.rounds, "seconds": plan.seconds, "rows": names}
     if json_file != "-":
         _print(results, about, settings)
+    for text in absent:
+        click.echo(text, err=True)
     if json_file:
+        found = report.document(results, about, settings, absent)
         _write(json_file, json.dumps(found, indent=1))
 
 
 def _list(listed: Sequence[Row]) -> None:
     lines = [[row.name, row.unit, " ".join(row.ceilings)] for row in listed]
     click.echo(table(("row", "unit", "beside"), "lll", lines))
+
+
+def _possible(wanted: Sequence[Row]) -> tuple[list[Row], list[str]]:
+    """The rows for which there is everything here, and a sentence for what others lack."""
+    lacking: dict[str, list[Row]] = {}
+    for row in wanted:
+        for package in row.trial.needs:
+            if find_spec(package) is None:
+                lacking.setdefault(package, []).append(row)
+    without = [row for rows_ in lacking.values() for row in rows_]
+    sentences = [
+        f"not measured: {rows.outline(left_out)}: the Python package {PACKAGES[package]} is "
+        "missing; install Dafka with its extra bench: pip install 'dafka[bench]'"
+        for package, left_out in lacking.items()
+    ]
+    return [row for row in wanted if row not in without], sentences
 
 
 def _print(results: Sequence[Result], about: dict[str, Any], settings: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -16,15 +17,20 @@ SMALL = ("--rounds", "2", "--seconds", "0.05")
 ROW = "publish/100B/1p/1s/os"
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
+def start(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "dafka.cli", "bench", *arguments]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+        env=env,
     )
 
 
-def bench(*arguments: str, code: int = 0) -> tuple[str, str]:
-    with start(*arguments) as process:
+def bench(*arguments: str, code: int = 0, env: dict[str, str] | None = None) -> tuple[str, str]:
+    with start(*arguments, env=env) as process:
         out, err = process.communicate(timeout=100)
     assert process.returncode == code, err
     return out, err
@@ -79,6 +85,25 @@ def test_a_wrong_request_is_one_sentence(arguments, said):
     assert out == ""
     assert said in err
     assert err.count("\n") == 1
+
+
+def test_what_lacks_a_package_is_named_and_the_rest_is_measured(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import importlib.util as u\nfind = u.find_spec\n"
+        "u.find_spec = lambda name, *more: None if name == 'hdrh' else find(name, *more)\n"
+    )
+    with_it = {**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"}
+    lacking = (
+        "not measured: latency: the Python package hdrhistogram is missing; "
+        "install Dafka with its extra bench: pip install 'dafka[bench]'"
+    )
+    out, err = bench("latency/ack", "raw/fdatasync/100B", *SMALL, "--json", "-", env=with_it)
+    assert err == f"{lacking}\n"
+    found = json.loads(out)
+    assert list(found["rows"]) == ["raw/fdatasync/100B"]
+    assert found["absent"] == [lacking]
+    out, err = bench("latency/ack", *SMALL, env=with_it, code=1)
+    assert (out, err) == ("", f"dafka bench: {lacking}\n")
 
 
 def test_a_file_that_cannot_be_written_is_told():

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from dafka.bench import latency
 from dafka.bench.process import Unmeasured
 from dafka.bench.rows import all_rows
 from dafka.bench.scene import Scene
-from dafka.bench.trials import ceilings, rates
+from dafka.bench.trials import ceilings, footprint, latencies, rates
 from dafka.bench.work import Work
 
 pytestmark = [pytest.mark.process, pytest.mark.alone]
@@ -34,6 +35,17 @@ RATES = [
 ]
 
 
+PACED = Work(rate=500.0, records=50, seconds=0.1)
+
+TIMED = [latencies.deliver, latencies.acknowledge]
+TIMED_RAW = [latencies.raw_deliver, latencies.raw_acknowledge]
+
+FIGURES = [
+    *(footprint.start, footprint.raw_start),
+    *(footprint.idle, footprint.raw_idle, footprint.memory),
+]
+
+
 @pytest.fixture
 def scene(tmp_path):
     with Scene(str(tmp_path)) as entered:
@@ -50,7 +62,74 @@ def test_a_trial_tells_how_fast_it_went(scene, run, work):
 
 def test_every_rows_trial_is_among_these():
     tried = {param.values[0] for param in RATES}
-    assert {row.trial.run for row in all_rows().values() if row.trial.first} == tried
+    tried |= {*TIMED, *TIMED_RAW, *FIGURES}
+    assert {row.trial.run for row in all_rows().values()} == tried
+
+
+@pytest.mark.parametrize("run", [*TIMED, *TIMED_RAW], ids=lambda run: run.__name__)
+def test_a_latency_is_counted_for_every_record(scene, run):
+    outcome = run(scene, PACED)
+    found = outcome.figures
+    assert 0 < found["p50"] <= found["p99"] <= found["p99.9"] <= found["max"] < 60_000
+    assert latency.merged([outcome.notes["histogram"]]).get_total_count() == PACED.records
+    both = latencies.together([outcome, outcome])
+    assert both["percentiles of all rounds, ms"] == found
+    assert both["of which before it was sent, ms"]["p50"] < 60_000
+    assert latency.merged([both["histogram"]]).get_total_count() == 2 * PACED.records
+
+
+@pytest.mark.parametrize("run", TIMED_RAW, ids=lambda run: run.__name__)
+def test_half_of_the_maximum_is_half_of_what_was_just_published(scene, run):
+    work = PACED.but(mode=latencies.HALF, rate=0.0)
+    scene.learned[rates.rate_key(work)] = 4000.0
+    outcome = run(scene, work)
+    assert outcome.notes["rate"] == 2000.0
+    assert latency.merged([outcome.notes["histogram"]]).get_total_count() == 200
+
+
+def test_what_is_published_is_the_maximum_that_latencies_go_by(scene):
+    work = Work(records=300)
+    outcome = rates.publish(scene, work)
+    scene_rate = latencies.at_rate(scene, work.but(mode=latencies.HALF, seconds=1.0)).rate
+    assert scene_rate == pytest.approx(outcome.figures["rate"] / 2)
+
+
+def test_a_record_that_was_not_timed_spoils_it():
+    with pytest.raises(Unmeasured, match="of 50 records only 49 were timed"):
+        latencies.timed({"records": 49}, PACED)
+
+
+def test_a_server_is_timed_from_its_start(scene):
+    for records in (1, 200):
+        found = footprint.start(scene, Work(records=records)).figures
+        assert 0 < found["server"] < found["process"] < 60_000
+    data, new = scene.kept("start on 200 of 100")
+    assert not new
+    with rates.cluster(scene, Work(), data) as nodes:
+        # The two further ones are the first of a server's life.
+        assert nodes.stores[0].ask()["records"] == 202
+
+
+def test_so_is_its_ceiling(scene):
+    found = footprint.raw_start(scene, Work()).figures
+    assert 0 < found["server"] < found["process"] < 60_000
+
+
+def test_every_node_is_watched_while_idle(scene):
+    found = footprint.idle(scene, Work(seconds=0.2)).figures
+    assert found.keys() == {f"{kind} {node}" for kind in ("cpu", "rss") for node in footprint.IDLE}
+    assert all(5 < found[f"rss {node}"] < 500 for node in footprint.IDLE)
+    raw = footprint.raw_idle(scene, Work(seconds=0.2)).figures
+    assert 5 < raw["rss raw"] < 500
+    assert raw["cpu raw"] >= 0
+
+
+def test_memory_is_looked_at_while_records_come(scene):
+    outcome = footprint.memory(scene, Work(records=1000))
+    found = footprint.series([outcome])["MB"]
+    for point in ("start", "10%", "20%", "50%", "100%", "peak"):
+        assert 5 < found[f"store {point}"] < 500
+    assert found["store peak"] >= found["store 100%"]
 
 
 def test_the_ceiling_of_the_disk_has_transactions_of_the_same_size(scene):

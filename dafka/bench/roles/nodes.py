@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from resource import RUSAGE_SELF, getrusage
 from time import monotonic
 from typing import Any, Literal, cast
 
@@ -13,6 +15,13 @@ TOPIC = "bench"
 LOOPBACK = "tcp://127.0.0.1:*"
 ACKED_WITHIN_S = 120.0
 SILENCE_S = 30.0
+
+
+def tower(work: Work) -> None:
+    """Introduce the others to each other."""
+    with dafka.Tower(sub=LOOPBACK, pub=LOOPBACK) as node:
+        say(ready={"endpoint": str(node.address)})
+        heard()
 
 
 def store(work: Work) -> None:
@@ -37,7 +46,13 @@ def join(work: Work) -> None:
 def _answer(node: dafka.Store) -> None:
     while heard():
         stored = sum(extent.next - extent.earliest for extent in node.partitions())
-        say(commits=node.stats().commits, records=stored)
+        say(commits=node.stats().commits, records=stored, peak=peak_bytes())
+
+
+def peak_bytes() -> int:
+    """The most memory that this process ever had."""
+    peak = getrusage(RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def produce(work: Work) -> None:
@@ -45,7 +60,7 @@ def produce(work: Work) -> None:
 
     The record before, which is not counted, shows that they are all connected.
     """
-    with _producer(work, min_store_acks=work.stores) as producer:
+    with open_producer(work, min_store_acks=work.stores) as producer:
         content = bytes(work.size)
         producer.publish(content)
         producer.flush(timeout=SILENCE_S)
@@ -61,7 +76,7 @@ def produce(work: Work) -> None:
 def shout(work: Work) -> None:
     """Publish although nobody is there: what `publish` alone costs."""
     room = (work.size + 1000) * work.records
-    with _producer(work, buffer_bytes=room, stop_timeout_s=0.0) as producer:
+    with open_producer(work, buffer_bytes=room, stop_timeout_s=0.0) as producer:
         content = bytes(work.size)
         green_ready()
         clock = Clock()
@@ -72,7 +87,7 @@ def shout(work: Work) -> None:
 
 def consume(work: Work) -> None:
     """Receive what is being published, as runs or records; one record is there before."""
-    with _consumer(work) as consumer:
+    with open_consumer(work) as consumer:
         consumer.poll(timeout=SILENCE_S)
         green_ready()
         clock = Clock()
@@ -83,7 +98,7 @@ def replay(work: Work) -> None:
     """Read everything back from the store; the time to be introduced to it is included."""
     green_ready()
     clock = Clock()
-    with _consumer(work) as consumer:
+    with open_consumer(work) as consumer:
         clock.say(records=_count(consumer, work))
         heard()
 
@@ -110,11 +125,13 @@ def _count_records(consumer: dafka.Consumer, records: int) -> int:
     return seen
 
 
-def _producer(work: Work, **settings: Any) -> dafka.Producer:
+def open_producer(work: Work, **settings: Any) -> dafka.Producer:
+    """A producer that knows the tower; not started yet."""
     return dafka.Producer(TOPIC, tower=work.endpoints[0], bind=LOOPBACK, **settings)
 
 
-def _consumer(work: Work) -> dafka.Consumer:
+def open_consumer(work: Work) -> dafka.Consumer:
+    """A consumer of everything; not started yet."""
     config = dafka.ConsumerConfig(tower=work.endpoints[0], bind=LOOPBACK, start="earliest")
     return dafka.Consumer(TOPIC, config=config)
 

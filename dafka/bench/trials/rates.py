@@ -57,6 +57,7 @@ def publish(scene: Scene, work: Work) -> Outcome:
     learn_chunk(scene, work, records, done["commits"])
     loop = [_share(work) / (one.more["published"] - one.begin) for one in times]
     begin, end = span(times)
+    scene.learned[rate_key(work)] = records / (end - begin)
     return rated(records, begin, end, commits=done["commits"], publish_loop=sum(loop))
 
 
@@ -142,6 +143,11 @@ def learn_chunk(scene: Scene, work: Work, records: int, commits: int) -> None:
 def chunk_key(work: Work) -> str:
     """Which transactions are alike."""
     return f"bytes of a transaction, {work.size} {work.durability}"
+
+
+def rate_key(work: Work) -> str:
+    """What was published and acknowledged last, records a second."""
+    return f"rate of records of {work.size} {work.durability}"
 
 
 def _share(work: Work) -> int:
