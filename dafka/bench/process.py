@@ -161,6 +161,10 @@ class Processes:
         """Start it without a detour, where the time that takes counts."""
         return self._add(Process(name, command))
 
+    def terminate_first(self) -> None:
+        """Ask the one that was started first to end: others need not wait for it in vain."""
+        self._started[0].terminate()
+
     def _worker(self, name: str, *arguments: str, cwd: Path | None = None) -> Process:
         """Whatever is started by a worker ends with the benchmark, however that ends."""
         return self._add(Process(name, [*_WORKER, *arguments], cwd))

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 
 from dafka.bench.rounds import Measure, Row, Trial
+from dafka.bench.rows_peers import PEER_NAMES, peer_rows
 from dafka.bench.trials import ceilings, footprint, latencies, rates
 from dafka.bench.work import KB, Work
 
@@ -223,23 +224,42 @@ def all_rows() -> dict[str, Row]:
     """Every row by its name, those that others stand beside last."""
     kinds = (_publish, _live, _replay, _latency, _start, _idle, _memory, _raw)
     rows = [row for kind in kinds for row in kind()]
+    rows += peer_rows((_wire_name(100), f"{_COMMIT}/100B/fsync"), (_wire_name(100),))
     rows.sort(key=lambda row: row.group == "raw")
     return {row.name: row for row in rows}
 
 
 def chosen(
-    rows: dict[str, Row], patterns: Sequence[str], groups: Sequence[str], *, everything: bool
+    rows: dict[str, Row],
+    patterns: Sequence[str],
+    groups: Sequence[str],
+    *,
+    everything: bool = False,
+    peers: bool = False,
 ) -> list[Row]:
-    """The rows of a request: by name, by the beginning of a name, or a pattern of the shell."""
+    """The rows of a request: by name, by the beginning of a name, or a pattern of the shell.
+
+    With `peers` theirs come along in the groups that are measured; else they have to be named.
+    """
     if everything:
-        return [row for row in rows.values() if row.group != "raw"]
-    if not patterns and not groups:
-        return [row for row in rows.values() if row.headline and row.who == "dafka"]
-    return [
-        row
-        for row in rows.values()
-        if row.group in groups or any(_means(pattern, row.name) for pattern in patterns)
-    ]
+        found = [row for row in rows.values() if row.group != "raw"]
+    elif patterns or groups:
+        found = [
+            row
+            for row in rows.values()
+            if row.group in groups or any(_means(one, row.name) for one in patterns)
+        ]
+    else:
+        found = [row for row in rows.values() if row.headline and row.who == "dafka"]
+    if peers:
+        kinds = {row.group for row in found}
+        with_them = [row for row in rows.values() if row.who in PEER_NAMES and row.group in kinds]
+        return list(dict.fromkeys([*found, *with_them]))
+    return [row for row in found if row.who not in PEER_NAMES or _named(row, patterns)]
+
+
+def _named(row: Row, patterns: Sequence[str]) -> bool:
+    return any(row.who in one.split("/") and _means(one, row.name) for one in patterns)
 
 
 def unknown(rows: Iterable[str], patterns: Sequence[str]) -> list[str]:
@@ -249,11 +269,6 @@ def unknown(rows: Iterable[str], patterns: Sequence[str]) -> list[str]:
 
 def _means(pattern: str, name: str) -> bool:
     return fnmatchcase(name, pattern) or name.startswith(f"{pattern.rstrip('/')}/")
-
-
-def outline(rows: Iterable[Row]) -> str:
-    """Names of rows in short: by the first part."""
-    return ", ".join(dict.fromkeys(row.name.partition("/")[0] for row in rows))
 
 
 def with_ceilings(rows: dict[str, Row], wanted: Sequence[Row]) -> list[Row]:

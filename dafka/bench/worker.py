@@ -21,6 +21,8 @@ ROLES = {
     "nodes": ("tower", "store", "join", "produce", "consume", "replay", "shout"),
     "nodes_apart": ("first_ack", "produce_in_parts"),
     "latency": ("paced", "timed"),
+    "peer_nats": ("nats_publish", "nats_consume", "nats_paced", "nats_timed"),
+    "peer_redis": ("redis_publish", "redis_consume", "redis_paced", "redis_timed"),
     "raw": ("raw_publish", "raw_subscribe"),
     "raw_latency": ("raw_paced", "raw_timed", "raw_committed", "raw_first"),
     "disk": ("commit", "sync"),

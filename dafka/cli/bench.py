@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,13 @@ import click
 
 from dafka.bench import report, rows
 from dafka.bench.machine import machine
+from dafka.bench.possible import possible
 from dafka.bench.rounds import Plan, Result, Row, measure
 from dafka.bench.scene import Scene
 from dafka.cli.options import Command, Fault, Whole, version_option
 from dafka.cli.tables import table
 
 QUICK_S = 0.3
-
-PACKAGES = {"hdrh": "hdrhistogram", "psutil": "psutil"}
-"""By the names that they are imported by."""
 
 
 @click.command(cls=Command)
@@ -59,7 +57,13 @@ PACKAGES = {"hdrh": "hdrhistogram", "psutil": "psutil"}
     type=click.Path(exists=True, file_okay=False),
     help="Where data is written meanwhile; default: the system's directory for that.",
 )
+@click.option(
+    "--peers",
+    is_flag=True,
+    help="Also measure NATS JetStream, Redis Streams and the C nodes, as far as they are here.",
+)
 @click.option("--json", "json_file", metavar="FILE", help="Write JSON to a file; - is stdout.")
+@click.option("--plot", "plot_file", metavar="FILE", help="Draw a chart: FILE.svg or FILE.png.")
 def bench(
     names: Sequence[str],
     groups: Sequence[str],
@@ -70,7 +74,9 @@ def bench(
     quick: bool,
     durability: str | None,
     directory: str | None,
+    peers: bool,
     json_file: str | None,
+    plot_file: str | None,
 ) -> None:
     """Measure Dafka on this machine, beside the ceiling measured in the same run.
 
@@ -90,9 +96,8 @@ def bench(
     if listing and not (names or groups):
         _list(list(known.values()))
         return
-    wanted = rows.chosen(known, names, groups, everything=everything)
-    if durability:
-        wanted = [row for row in wanted if row.who != "dafka" or row.durability == durability]
+    wanted = rows.chosen(known, names, groups, everything=everything, peers=peers)
+    wanted = [row for row in wanted if _has(row, durability)]
     if not wanted:
         raise click.UsageError("no row is left to measure: 'dafka bench --list' names them")
     if listing:
@@ -100,7 +105,33 @@ def bench(
         return
     if quick:
         rounds, seconds = 1, QUICK_S
-    _measure(known, wanted, Plan(rounds, seconds), directory, json_file)
+    _check_plot(plot_file)
+    _measure(known, wanted, Plan(rounds, seconds), directory, Output(json_file, plot_file))
+
+
+def _has(row: Row, durability: str | None) -> bool:
+    """Whether a row is of a durability, as far as it has one."""
+    if durability is None or row.durability == "-":
+        return True
+    return (row.durability == "fsync") == (durability == "fsync")
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where results go besides the table."""
+
+    json: str | None
+    plot: str | None
+
+
+def _check_plot(file: str | None) -> None:
+    """Before hours are spent on it."""
+    if file is None:
+        return
+    if not file.endswith((".svg", ".png")):
+        raise click.UsageError(f"--plot {file}: the name must end with .svg or .png")
+    if find_spec("matplotlib") is None:
+        raise Fault("--plot needs matplotlib: pip install 'dafka[plots]'")
 
 
 def _measure(
@@ -108,23 +139,27 @@ def _measure(
     wanted: Sequence[Row],
     plan: Plan,
     directory: str | None,
-    json_file: str | None,
+    output: Output,
 ) -> None:
-    wanted, absent = _possible(wanted)
+    wanted, absent = possible(wanted)
     if not wanted:
-        raise Fault(absent[0])
+        raise Fault("; ".join(absent))
     with Scene(directory) as scene, _progress() as tell:
         about = machine(scene.path)
         results = measure(rows.with_ceilings(known, wanted), scene, replace(plan, tell=tell))
     names = [row.name for row in wanted]
     settings = {"rounds": plan.rounds, "seconds": plan.seconds, "rows": names}
-    if json_file != "-":
+    if output.json != "-":
         _print(results, about, settings)
     for text in absent:
         click.echo(text, err=True)
-    if json_file:
+    if output.json:
         found = report.document(results, about, settings, absent)
-        _write(json_file, json.dumps(found, indent=1))
+        _write(output.json, json.dumps(found, indent=1))
+    if output.plot:
+        from dafka.bench.plot import plot
+
+        plot(results, Path(output.plot), _about(about, settings))
 
 
 def _list(listed: Sequence[Row]) -> None:
@@ -132,32 +167,20 @@ def _list(listed: Sequence[Row]) -> None:
     click.echo(table(("row", "unit", "beside"), "lll", lines))
 
 
-def _possible(wanted: Sequence[Row]) -> tuple[list[Row], list[str]]:
-    """The rows for which there is everything here, and a sentence for what others lack."""
-    lacking: dict[str, list[Row]] = {}
-    for row in wanted:
-        for package in row.trial.needs:
-            if find_spec(package) is None:
-                lacking.setdefault(package, []).append(row)
-    without = [row for rows_ in lacking.values() for row in rows_]
-    sentences = [
-        f"not measured: {rows.outline(left_out)}: the Python package {PACKAGES[package]} is "
-        "missing; install Dafka with its extra bench: pip install 'dafka[bench]'"
-        for package, left_out in lacking.items()
-    ]
-    return [row for row in wanted if row not in without], sentences
-
-
 def _print(results: Sequence[Result], about: dict[str, Any], settings: dict[str, Any]) -> None:
-    click.echo(
-        f"{about['cores']} cores of {about['processor']}, {about['system']}, Python "
-        f"{about['python']}, data on {about['file system']}; medians of {settings['rounds']} "
-        f"rounds of {settings['seconds']:g} s"
-    )
+    click.echo(_about(about, settings))
     if about["file system"] == "tmpfs":
         click.echo("tmpfs is memory, where fsync costs nothing: choose a disk with --dir")
     lines = [line for result in results for line in report.lines(result)]
     click.echo(table(report.HEADINGS, report.NUMERIC, lines))
+
+
+def _about(about: dict[str, Any], settings: dict[str, Any]) -> str:
+    return (
+        f"{about['cores']} cores of {about['processor']}, {about['system']}, Python "
+        f"{about['python']}, data on {about['file system']}; medians of {settings['rounds']} "
+        f"rounds of {settings['seconds']:g} s"
+    )
 
 
 def _write(file: str, text: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 pytestmark = [pytest.mark.process, pytest.mark.alone]
 
 SMALL = ("--rounds", "2", "--seconds", "0.05")
-ROW = "publish/100B/1p/1s/os"
+ROW, CEILING = "raw/wire/100B/1-1/curve", "raw/wire/100B/1-1"
 
 
 def start(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
@@ -42,30 +42,30 @@ def test_a_program_gets_every_round_and_the_ratios(tmp_path):
     found = json.loads(out)
     assert found["settings"] == {"rounds": 2, "seconds": 0.05, "rows": [ROW]}
     assert set(found["machine"]) >= {"processor", "cores", "python", "file system", "packages"}
-    beside = ["raw/wire/100B/1-1", "raw/commit/100B/os"]
-    assert list(found["rows"]) == [ROW, *beside]
-    row, raw = found["rows"][ROW], found["rows"][beside[0]]
+    assert list(found["rows"]) == [ROW, CEILING]
+    row, raw = found["rows"][ROW], found["rows"][CEILING]
     assert len(row["figures"]) == len(raw["figures"]) == 2
-    assert row["durability"] == "os"
-    ratios = [ours / its for ours, its in zip(row["figures"], raw["figures"], strict=True)]
-    assert row["ratios"][beside[0]] == pytest.approx(sum(ratios) / 2)
+    assert (row["group"], row["unit"], row["durability"]) == ("live", "records/s", "-")
+    ratios = [its / others for its, others in zip(row["figures"], raw["figures"], strict=True)]
+    assert row["ratios"] == {CEILING: pytest.approx(sum(ratios) / 2)}
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_person_gets_a_table_and_the_program_its_file(tmp_path):
     file = tmp_path / "result.json"
-    out, err = bench("replay/100B/runs", *SMALL, "--json", str(file))
+    out, err = bench("raw/commit/100B", *SMALL, "--json", str(file))
     assert err == ""
     lines = out.splitlines()
     assert "medians of 2 rounds of 0.05 s" in lines[0]
     assert lines[1].split()[:2] == ["row", "durability"]
-    assert [line.split()[0] for line in lines[2:]] == ["replay/100B/runs", "raw/wire/100B/1-1"]
-    assert set(json.loads(file.read_text())["rows"]) == {"replay/100B/runs", "raw/wire/100B/1-1"}
+    found = [line.split()[:2] for line in lines[2:]]
+    assert found == [["raw/commit/100B/fsync", "fsync"], ["raw/commit/100B/os", "os"]]
+    assert set(json.loads(file.read_text())["rows"]) == {name for name, _ in found}
 
 
 def test_rows_are_listed():
     out, _ = bench("--list")
-    assert ROW in out
+    assert "publish/100B/1p/1s/os" in out
     assert "raw/fdatasync/100B" in out
     few, _ = bench("--list", "--group", "replay")
     assert {line.split("/")[0] for line in few.splitlines()[1:]} == {"replay"}
@@ -75,9 +75,10 @@ def test_rows_are_listed():
     ("arguments", "said"),
     [
         (["nothing"], "there is no row 'nothing': 'dafka bench --list' names them"),
-        (["replay", "--durability", "os"], "no row is left to measure"),
+        (["publish/100B/1p/1s/fsync", "--durability", "os"], "no row is left to measure"),
         (["--dir", "/nowhere"], "'/nowhere' does not exist"),
         (["--seconds", "0"], "--seconds"),
+        (["--plot", "a.pdf"], "--plot a.pdf: the name must end with .svg or .png"),
     ],
 )
 def test_a_wrong_request_is_one_sentence(arguments, said):
@@ -104,6 +105,13 @@ def test_what_lacks_a_package_is_named_and_the_rest_is_measured(tmp_path):
     assert found["absent"] == [lacking]
     out, err = bench("latency/ack", *SMALL, env=with_it, code=1)
     assert (out, err) == ("", f"dafka bench: {lacking}\n")
+
+
+def test_peers_that_are_absent_are_named_and_no_error(tmp_path):
+    nothing = {**os.environ, "PATH": str(tmp_path)}
+    out, err = bench("publish/100B/c", "raw/fdatasync/100B", *SMALL, env=nothing)
+    assert err == "c is absent: no dafka_perf_store of zeromq/dafka on PATH\n"
+    assert "raw/fdatasync/100B" in out
 
 
 def test_a_file_that_cannot_be_written_is_told():

@@ -63,7 +63,8 @@ def test_a_trial_tells_how_fast_it_went(scene, run, work):
 def test_every_rows_trial_is_among_these():
     tried = {param.values[0] for param in RATES}
     tried |= {*TIMED, *TIMED_RAW, *FIGURES}
-    assert {row.trial.run for row in all_rows().values()} == tried
+    ours = [row for row in all_rows().values() if row.who in ("dafka", "raw")]
+    assert {row.trial.run for row in ours} == tried
 
 
 @pytest.mark.parametrize("run", [*TIMED, *TIMED_RAW], ids=lambda run: run.__name__)
@@ -100,11 +101,10 @@ def test_a_record_that_was_not_timed_spoils_it():
 
 
 def test_a_server_is_timed_from_its_start(scene):
-    for records in (1, 200):
-        found = footprint.start(scene, Work(records=records)).figures
-        # Two servers: on a busy machine either may be the slower one.
-        assert 0 < found["server"] < 60_000
-        assert 0 < found["process"] < 60_000
+    found = footprint.start(scene, Work(records=200)).figures
+    # Two servers: on a busy machine either may be the slower one.
+    assert 0 < found["server"] < 60_000
+    assert 0 < found["process"] < 60_000
     data, new = scene.kept("start on 200 of 100")
     assert not new
     with rates.cluster(scene, Work(), data) as nodes:

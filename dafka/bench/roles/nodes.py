@@ -99,7 +99,9 @@ def replay(work: Work) -> None:
     green_ready()
     clock = Clock()
     with open_consumer(work) as consumer:
-        clock.say(records=_count(consumer, work))
+        consumer.poll(timeout=SILENCE_S)
+        first = monotonic() - clock.begin
+        clock.say(records=1 + _count(consumer, work.but(records=work.records - 1)), first=first)
         heard()
 
 

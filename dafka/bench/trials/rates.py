@@ -84,7 +84,7 @@ def replay(scene: Scene, work: Work) -> Outcome:
             run_all(nodes.producers(work.but(records=work.records - 1, producers=1)))
     with cluster(scene, work, data) as nodes:
         (times,) = run_all([nodes.start("replay", work)])
-    return rated(work.records, times.begin, times.end)
+    return rated(work.records, times.begin, times.end, first_record_s=times.more["first"])
 
 
 _FEW = 1000
