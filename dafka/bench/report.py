@@ -32,6 +32,12 @@ def quantity(value: float) -> str:
     return f"{value:.1f}" if value >= 10 else f"{value:.3f}"
 
 
+def markdown(headings: Sequence[str], numeric: str, rows: Sequence[Sequence[str]]) -> str:
+    """The table for a document."""
+    ruler = ["---:" if letter == "r" else "---" for letter in numeric]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (headings, ruler, *rows))
+
+
 def document(
     results: Sequence[Result], machine: dict[str, Any], settings: dict[str, Any], absent: list[str]
 ) -> dict[str, Any]:

@@ -33,7 +33,12 @@ QUICK_S = 0.3
     type=click.Choice(list(rows.GROUPS)),
     help="All rows of a group; may be repeated.",
 )
-@click.option("--all", "everything", is_flag=True, help="All rows: this takes hours.")
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="All rows but those of peers: this takes about an hour.",
+)
 @click.option("--list", "listing", is_flag=True, help="Name the rows and measure nothing.")
 @click.option("--rounds", default=3, show_default=True, type=Whole(1), metavar="N")
 @click.option(
@@ -62,6 +67,7 @@ QUICK_S = 0.3
     is_flag=True,
     help="Also measure NATS JetStream, Redis Streams and the C nodes, as far as they are here.",
 )
+@click.option("--markdown", is_flag=True, help="Print the table as Markdown, for a document.")
 @click.option("--json", "json_file", metavar="FILE", help="Write JSON to a file; - is stdout.")
 @click.option("--plot", "plot_file", metavar="FILE", help="Draw a chart: FILE.svg or FILE.png.")
 def bench(
@@ -75,6 +81,7 @@ def bench(
     durability: str | None,
     directory: str | None,
     peers: bool,
+    markdown: bool,
     json_file: str | None,
     plot_file: str | None,
 ) -> None:
@@ -106,7 +113,9 @@ def bench(
     if quick:
         rounds, seconds = 1, QUICK_S
     _check_plot(plot_file)
-    _measure(known, wanted, Plan(rounds, seconds), directory, Output(json_file, plot_file))
+    _measure(
+        known, wanted, Plan(rounds, seconds), directory, Output(markdown, json_file, plot_file)
+    )
 
 
 def _has(row: Row, durability: str | None) -> bool:
@@ -118,8 +127,9 @@ def _has(row: Row, durability: str | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Where results go besides the table."""
+    """What becomes of results."""
 
+    markdown: bool
     json: str | None
     plot: str | None
 
@@ -150,7 +160,7 @@ def _measure(
     names = [row.name for row in wanted]
     settings = {"rounds": plan.rounds, "seconds": plan.seconds, "rows": names}
     if output.json != "-":
-        _print(results, about, settings)
+        _print(results, about, settings, markdown=output.markdown)
     for text in absent:
         click.echo(text, err=True)
     if output.json:
@@ -167,12 +177,15 @@ def _list(listed: Sequence[Row]) -> None:
     click.echo(table(("row", "unit", "beside"), "lll", lines))
 
 
-def _print(results: Sequence[Result], about: dict[str, Any], settings: dict[str, Any]) -> None:
+def _print(
+    results: Sequence[Result], about: dict[str, Any], settings: dict[str, Any], *, markdown: bool
+) -> None:
     click.echo(_about(about, settings))
     if about["file system"] == "tmpfs":
         click.echo("tmpfs is memory, where fsync costs nothing: choose a disk with --dir")
     lines = [line for result in results for line in report.lines(result)]
-    click.echo(table(report.HEADINGS, report.NUMERIC, lines))
+    shape = report.markdown if markdown else table
+    click.echo(shape(report.HEADINGS, report.NUMERIC, lines))
 
 
 def _about(about: dict[str, Any], settings: dict[str, Any]) -> str:

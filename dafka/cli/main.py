@@ -34,7 +34,7 @@ COMMANDS = {
     "export": ("dafka.cli.export", "export", "Write the records of a cluster into a file."),
     "import": ("dafka.cli.import_", "import_", "Publish the records of such a file."),
     "demo": ("dafka.cli.demo", "demo", "Show the main job on real data, end to end."),
-    "bench": ("dafka.cli.bench", "bench", "Measure this machine beside the raw socket ceiling."),
+    "bench": ("dafka.cli.bench", "bench", "Measure this machine beside its ceilings, and peers."),
 }
 """Name: module, attribute, one line of help. Modules are imported when they are asked for."""
 

@@ -47,6 +47,14 @@ def test_a_row_tells_its_ratio_to_each_of_its_ceilings():
     ]
 
 
+def test_a_document_gets_the_same_as_markdown():
+    text = report.markdown(report.HEADINGS, report.NUMERIC, report.lines(result()))
+    assert text.splitlines()[1:3] == [
+        "| --- | --- | ---: | ---: | ---: | --- | ---: | --- |",
+        "| a | fsync | 45.0 | 40.0 | 50.0 | records/s | 0.45 | raw/b |",
+    ]
+
+
 def test_a_program_gets_the_same_and_the_rounds():
     found = report.document([result()], {"cores": 2}, {"rounds": 2}, ["nats"])
     assert found["absent"] == ["nats"]
