@@ -26,7 +26,7 @@ class Tally:
     def counted(self, inputs: int) -> Iterator[int]:
         """Count up to `inputs`, with a progress bar on a terminal, and take the time."""
         began = perf_counter()
-        with progress(inputs, keep=False) as bar:
+        with progress(inputs, keep=False, unit="inputs") as bar:
             for number in range(inputs):
                 self.inputs = number + 1
                 yield number
