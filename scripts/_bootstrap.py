@@ -30,22 +30,6 @@ def run(module, attribute, name):
     main(command, name)
 
 
-def run_tests(module, name):
-    """Run `main` of a module of tests/, which need not know the command line."""
-    sys.path[0:1] = [os.path.join(ROOT, "tests"), ROOT]
-    if sys.version_info < (3, 11):  # noqa: UP036 - whoever starts a script has any Python 3
-        _start_again(name, "Python 3.11 or newer is needed")
-    try:
-        from importlib import import_module
-
-        main = import_module(module).main
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] in ("dafka", "protocol", "simulation"):
-            raise
-        _start_again(name, f"the Python package {error.name!r} is missing")
-    sys.exit(main())
-
-
 def _start_again(name, reason):
     inside = os.path.realpath(sys.prefix) == os.path.realpath(os.path.join(ROOT, ".venv"))
     if os.access(VENV_PYTHON, os.X_OK) and not inside:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
+import os
+import signal
 import time
-from collections.abc import Iterable, Iterator
-from functools import partial
-from multiprocessing import get_context
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from importlib.util import find_spec
+from multiprocessing import active_children, get_context
 from pathlib import Path
+from typing import Any
 
+import click
+from click.core import ParameterSource
+
+from dafka.cli.options import Command, Fault, Whole
+from dafka.cli.progress import progress
 from simulation import scale
 from simulation.breakages import BREAKAGES, broken
 from simulation.chart import as_svg, as_text, chart
@@ -19,147 +27,180 @@ from simulation.trace import Trace
 
 _CHUNK = 25
 _MOST_SHOWN = 10
-_PROGRESS_S = 0.5
+
+_GO_TOGETHER = {
+    "scale": {"plot"},
+    "life": {"events", "chart", "broken"},
+    "lives": {"seed", "jobs", "chart", "broken"},
+}
+"""What can be asked for, and the options that say more about it."""
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Do what the arguments ask for; 1 if a life failed."""
-    options = _parser().parse_args(arguments)
-    if options.scale is not None:
-        return _scale(options)
-    with broken(options.broken):
-        if options.life is not None:
-            return _one(options)
+class _Numbers(click.ParamType):
+    name = "numbers"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> list[int]:
+        try:
+            return [int(number) for number in value.split(",")]
+        except ValueError:
+            self.fail(f"{value!r} is not a list of numbers with commas between them.", param, ctx)
+
+
+@click.command(cls=Command)
+@click.option("--lives", type=Whole(min=1), default=2000, show_default=True, help="How many.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Of the first life.")
+@click.option("--jobs", type=Whole(min=1), default=1, show_default=True, help="Processes.")
+@click.option("--life", type=int, metavar="SEED", help="Live one life; shrink and draw it.")
+@click.option(
+    "--events", type=_Numbers(), metavar="N,N,...", help="With --life: only these of its events."
+)
+@click.option("--chart", type=_FILE, metavar="FILE.svg", help="Draw the failure here too.")
+@click.option(
+    "--broken",
+    type=click.Choice(sorted(BREAKAGES)),
+    metavar="NAME",
+    help=f"Break the machines on purpose before: {', '.join(sorted(BREAKAGES))}.",
+)
+@click.option(
+    "--scale",
+    type=Whole(min=100),
+    metavar="N",
+    help="Instead: what a record costs as a cluster grows, up to N consumers (10000: minutes).",
+)
+@click.option("--plot", type=_FILE, metavar="FILE", help="With --scale: draw it (SVG, PNG).")
+@click.pass_context
+def simulate(ctx: click.Context, **options: Any) -> int:
+    """Live random lives of whole clusters in memory, with every fault there is.
+
+    The same seed is the same life. The first that fails is shrunk and drawn.
+
+    Exit code 0: all ended well; 1: a life failed.
+
+    \b
+    Example:
+      scripts/simulate --lives 2000 --seed 1 --jobs 2
+    """
+    _check_together(ctx)
+    _check_file(options["chart"], "--chart")
+    _check_file(options["plot"], "--plot")
+    if options["scale"] is not None:
+        return _scale(options["scale"], options["plot"])
+    with broken(options["broken"]):
+        if options["life"] is not None:
+            return _explain(options["life"], options)
         return _many(options)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="scripts/simulate",
-        description="Live random lives of whole clusters in memory, with every fault there is.",
-        epilog="example: scripts/simulate --lives 2000 --seed 1 --jobs 2",
-    )
-    parser.add_argument("--lives", type=_positive, default=2000, help="how many (default: 2000)")
-    parser.add_argument("--seed", type=int, default=1, help="of the first life (default: 1)")
-    parser.add_argument("--jobs", type=_positive, default=1, help="processes (default: 1)")
-    parser.add_argument(
-        "--life", type=int, metavar="SEED", help="live one life; shrink and draw it"
-    )
-    parser.add_argument(
-        "--events", type=_numbers, metavar="N,N,...", help="with --life: only these of its events"
-    )
-    parser.add_argument("--chart", type=Path, metavar="FILE.svg", help="draw the failure here too")
-    parser.add_argument(
-        "--broken", choices=sorted(BREAKAGES), help="break the machines on purpose before"
-    )
-    parser.add_argument(
-        "--scale",
-        type=_positive,
-        metavar="N",
-        help="instead: what a record costs as a cluster grows, up to N consumers (10000: minutes)",
-    )
-    parser.add_argument(
-        "--plot", type=Path, metavar="FILE", help="with --scale: draw it (SVG, PNG)"
-    )
-    return parser
+def _check_together(ctx: click.Context) -> None:
+    """What would be ignored is refused."""
+    default = ParameterSource.DEFAULT
+    given = [name for name in ctx.params if ctx.get_parameter_source(name) is not default]
+    what = next((name for name in _GO_TOGETHER if name in given), "lives")
+    for name in given:
+        if name != what and name not in _GO_TOGETHER[what]:
+            places = [f"--{one}" for one, more in _GO_TOGETHER.items() if name in more]
+            raise click.UsageError(
+                f"--{name} goes with {' or '.join(places)}, not with --{what}."
+                if places
+                else f"--{name} does not go with --{what}."
+            )
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not greater than zero")
-    return number
+def _check_file(file: Path | None, option: str) -> None:
+    """Nobody should wait for a picture that cannot be written in the end."""
+    if file is not None and not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise click.UsageError(f"{option}: {file} cannot be written.")
 
 
-def _numbers(text: str) -> list[int]:
-    return [int(number) for number in text.split(",")]
-
-
-def _many(options: argparse.Namespace) -> int:
+def _many(options: dict[str, Any]) -> int:
     began = time.monotonic()
-    seeds = range(options.seed, options.seed + options.lives)
     failed: list[int] = []
     done = 0
-    for seed in _show(_failures(seeds, options), options.lives):
-        done += 1
-        if seed is not None:
-            failed.append(seed)
-        if len(failed) >= _MOST_SHOWN:
-            break
+    with progress(options["lives"], keep=False, unit="lives") as bar:
+        for seed in _failures(options):
+            done += 1
+            bar.update()
+            if seed is not None:
+                failed.append(seed)
+            if len(failed) >= _MOST_SHOWN:
+                break
     seconds = time.monotonic() - began
     if not failed:
         rate = done / seconds * 60
-        print(f"{done} lives, all ended well, in {seconds:.1f} s: {rate:.0f} a minute")
+        click.echo(f"{done} lives, all ended well, in {seconds:.1f} s: {rate:.0f} a minute")
         return 0
-    print(f"{len(failed)} of {done} lives failed: {', '.join(map(str, failed))}")
-    _explain(failed[0], None, options)
+    failed.sort()
+    click.echo(f"{len(failed)} of {done} lives failed: {', '.join(map(str, failed))}")
+    _explain(failed[0], options)
     return 1
 
 
-def _failures(seeds: range, options: argparse.Namespace) -> Iterator[int | None]:
+def _failures(options: dict[str, Any]) -> Iterator[int | None]:
     """For each life, its seed if it failed."""
+    seeds = range(options["seed"], options["seed"] + options["lives"])
     chunks = [seeds[at : at + _CHUNK] for at in range(0, len(seeds), _CHUNK)]
-    if options.jobs == 1:
+    if options["jobs"] == 1:
         for chunk in chunks:
-            yield from _chunk(options.broken, chunk)
+            yield from _chunk(chunk)
         return
-    with get_context("fork").Pool(options.jobs) as pool:
-        for some in pool.imap_unordered(partial(_chunk, options.broken), chunks):
-            yield from some
+    with ProcessPoolExecutor(options["jobs"], get_context("fork"), _leave_signals) as pool:
+        try:
+            for some in as_completed([pool.submit(_chunk, chunk) for chunk in chunks]):
+                yield from some.result()
+        except BrokenProcessPool as error:
+            raise Fault("a process ended before its lives had; was it killed?") from error
+        except BaseException:  # also GeneratorExit: enough have failed
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in active_children():
+                child.terminate()
+            raise
 
 
-def _chunk(broken_by: str | None, seeds: range) -> list[int | None]:
-    with broken(broken_by):
-        return [seed if live(draw(seed)) is not None else None for seed in seeds]
+def _leave_signals() -> None:
+    """It is for the process that began the others to end them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _show(results: Iterable[int | None], total: int) -> Iterator[int | None]:
-    """Pass results on, with a line of progress on a terminal."""
-    shown = 0.0
-    for done, result in enumerate(results, 1):
-        now = time.monotonic()
-        if sys.stderr.isatty() and (now - shown > _PROGRESS_S or done == total):
-            shown = now
-            print(f"\r{done} of {total} lives", end="", file=sys.stderr, flush=True)
-        yield result
-    if sys.stderr.isatty():
-        print(file=sys.stderr)
+def _chunk(seeds: range) -> list[int | None]:
+    return [seed if live(draw(seed)) is not None else None for seed in seeds]
 
 
-def _one(options: argparse.Namespace) -> int:
-    return _explain(options.life, options.events, options)
-
-
-def _scale(options: argparse.Namespace) -> int:
+def _scale(most: int, file: Path | None) -> int:
     """Print a table for each way in which a cluster grows, and draw them if asked to."""
+    if file is not None and find_spec("matplotlib") is None:
+        raise Fault("--plot needs matplotlib: pip install '.[plots]'")
     drawn = []
-    for curve in scale.curves(options.scale):
+    for curve in scale.curves(most):
         drawn.append(curve)
-        print("\n".join(curve.rows()), end="\n\n", flush=True)
-    if options.plot is not None:
-        scale.plot(drawn, options.plot)
+        click.echo("\n".join(curve.rows()) + "\n")
+    if file is not None:
+        scale.plot(drawn, file)
     return 0
 
 
-def _explain(seed: int, events: list[int] | None, options: argparse.Namespace) -> int:
+def _explain(seed: int, options: dict[str, Any]) -> int:
     """Live one life; if it fails, tell how to repeat it, and draw its shortest form."""
-    plan = draw(seed)
+    plan, events = draw(seed), options["events"]
     numbers = list(range(len(plan.events))) if events is None else events
     if not all(0 <= number < len(plan.events) for number in numbers):
-        print(f"life {seed} has the events 0 to {len(plan.events) - 1}", file=sys.stderr)
-        return 2
+        raise click.UsageError(f"life {seed} has the events 0 to {len(plan.events) - 1}.")
     failure = live(plan.only(numbers))
     if failure is None:
-        print(f"life {seed}: all ended well")
+        click.echo(f"life {seed}: all ended well")
         return 0
     again = f"scripts/simulate --life {seed}"
-    if options.broken:
-        again += f" --broken {options.broken}"
-    print(failure.text)
-    print(f"repeat it with: {again}")
+    if options["broken"]:
+        again += f" --broken {options['broken']}"
+    click.echo(failure.text)
+    click.echo(f"repeat it with: {again}")
     if events is None:
         numbers = shrink(plan, failure)
-    _draw(seed, numbers, failure, again, options.chart)
+    _draw(seed, numbers, failure, again, options["chart"])
     return 1
 
 
@@ -167,12 +208,12 @@ def _draw(seed: int, numbers: list[int], failure: Failure, again: str, file: Pat
     plan = draw(seed).only(numbers)
     trace = Trace()
     shortest = live(plan, trace) or failure
-    print(f"{len(numbers)} events are enough: {', '.join(map(str, plan.events))}")
-    print(f"repeat these with: {again} --events {','.join(map(str, numbers))}")
-    print(shortest.text)
+    click.echo(f"{len(numbers)} events are enough: {', '.join(map(str, plan.events))}")
+    click.echo(f"repeat these with: {again} --events {','.join(map(str, numbers))}")
+    click.echo(shortest.text)
     trace.noted(None, f"FAILS: {shortest.what}")
     drawn = chart(trace.entries)
-    print(as_text(drawn))
+    click.echo(as_text(drawn))
     if file is not None:
         file.write_text(as_svg(drawn, f"{again}: {shortest.what}"), "utf-8")
-        print(f"drawn in {file}")
+        click.echo(f"drawn in {file}")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support.waiting import until
 
 from simulation.breakages import BREAKAGES, broken
 from simulation.life import Life
@@ -84,8 +89,56 @@ def test_nothing_that_matters_is_left_out() -> None:
     assert found == [7, 23, 24, 49]
 
 
-def test_wrong_arguments_are_refused_in_one_line() -> None:
-    done = simulate("--life", "1", "--events", "900")
-    assert done.returncode == 2
-    assert re.fullmatch(r"life 1 has the events 0 to \d+\n", done.stderr)
-    assert simulate("--lives", "0").returncode == 2
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("--life 1 --events 900", r"life 1 has the events 0 to \d+"),
+        ("--life 1 --events 1,x", r".*'1,x' is not a list of numbers with commas between them"),
+        ("--lives 0", r".*0 is not in the range x>=1"),
+        ("--lives 1 --events 1", "--events goes with --life, not with --lives"),
+        ("--life 1 --jobs 2", "--jobs goes with --lives, not with --life"),
+        ("--life 1 --lives 2", "--lives does not go with --life"),
+        ("--plot costs.svg", "--plot goes with --scale, not with --lives"),
+        ("--life 1 --chart /no/such/place.svg", "--chart: /no/such/place.svg cannot be written"),
+        ("--scale 10", r".*10 is not in the range x>=100"),
+    ],
+)
+def test_wrong_arguments_are_refused_in_one_line(arguments: str, told: str) -> None:
+    done = simulate(*arguments.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    hint = re.escape(" Try 'scripts/simulate --help'.\n")
+    assert re.fullmatch(rf"scripts/simulate: {told}\.{hint}", done.stderr)
+
+
+@contextmanager
+def _begun(jobs: int) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
+    """A simulation that would take hours, and the processes that it has begun."""
+    command = [sys.executable, str(ROOT / "scripts" / "simulate"), "--lives", "1000000"]
+    with subprocess.Popen(
+        [*command, "--jobs", str(jobs)], stderr=subprocess.PIPE, text=True
+    ) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        until(lambda: len(children.read_text().split()) == jobs)
+        try:
+            yield process, [int(child) for child in children.read_text().split()]
+        finally:
+            process.kill()
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_ends_a_simulation_with_all_its_processes(number: signal.Signals) -> None:
+    with _begun(2) as (process, children):
+        process.send_signal(number)
+        assert process.communicate(timeout=20)[1] == "scripts/simulate: interrupted\n"
+        assert process.returncode == 130
+        until(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
+
+
+@pytest.mark.process
+def test_lives_of_a_process_that_was_killed_are_not_waited_for() -> None:
+    with _begun(2) as (process, children):
+        os.kill(children[0], signal.SIGKILL)
+        told = process.communicate(timeout=20)[1]
+        assert told == "scripts/simulate: a process ended before its lives had; was it killed?\n"
+        assert process.returncode == 1
