@@ -7,6 +7,7 @@ import logging
 import click
 
 from dafka.cli.options import Command, Fault
+from dafka.config import parse_tower
 from tests.fuzz.machines import fuzz_machines
 from tests.fuzz.nodes import fuzz_nodes
 from tests.fuzz.parsing import fuzz_parse
@@ -23,7 +24,7 @@ PARTS = {"parse": 100_000, "machines": 80_000, "nodes": 20_000}
 @click.option("--life", type=click.IntRange(min=0), help="machines: only the life of this number.")
 @click.option(
     "--tower",
-    metavar="SUB,PUB",
+    metavar="ADDRESS",
     help="nodes: a cluster of yours, of any implementation, instead of one of ours.",
 )
 def fuzz(part: str, inputs: int | None, seed: int, life: int | None, tower: str | None) -> int:
@@ -56,7 +57,7 @@ def fuzz(part: str, inputs: int | None, seed: int, life: int | None, tower: str 
             elif name == "machines":
                 tally = fuzz_machines(count, seed, life)
             else:
-                tally = fuzz_nodes(count, seed, tower)
+                tally = fuzz_nodes(count, seed, None if tower is None else parse_tower(tower))
         except Found as found:
             click.echo(f"{name}: {found}", err=True)
             raise Fault(f"{name}: something was found, see above") from found

@@ -11,17 +11,22 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from random import Random
 from time import monotonic
 from typing import Any
 
+import gevent
 import zmq
 
 import dafka
+from dafka.config import TowerAddress, parse_tower
 from protocol import NodeBeacon, RemoteProtocolError, TowerBeacon, build, parse
 from protocol.fuzz import Fuzzer
 from tests.fuzz.tally import Found, Tally
 from tests.support import processes as real
 
+MEETING_S = 2.5
+"""Nodes show themselves every second: by then, everybody who is there has been introduced."""
 BURST = 500
 """So many inputs between two records of the producer that behaves."""
 PATIENCE_S = 20.0
@@ -33,22 +38,24 @@ LIVE_TOPIC = "canary"
 _ADDRESS = "F" * 32
 _TOPICS = ("hello", "metrics", "metrics2")
 _BEACON_EVERY_S = 0.5
+_LOOPBACK = ("127.", "localhost", "[::1]")
 
 
 class Peer:
     """A node of bad manners."""
 
-    def __init__(self, tower: str, seed: int) -> None:
-        sub, pub = tower.split(",")
+    def __init__(self, tower: TowerAddress, seed: int) -> None:
+        self._tower = tower
         self._context = zmq.Context()
         self._out = self._socket(zmq.XPUB)
-        self._out.bind("tcp://127.0.0.1:*")
+        # Nobody else need reach it where the cluster is on this machine alone.
+        self._out.bind("tcp://127.0.0.1:*" if _is_here(tower.sub) else "tcp://*:*")
         self._out.setsockopt(zmq.XPUB_VERBOSE, 1)
         self._in = self._socket(zmq.XSUB)
         self._beacons = self._socket(zmq.PUB)
-        self._beacons.connect(sub)
+        self._beacons.connect(tower.sub)
         self._towers = self._socket(zmq.XSUB)
-        self._towers.connect(pub)
+        self._towers.connect(tower.pub)
         self._towers.send(b"\1B")
         port = self._out.getsockopt(zmq.LAST_ENDPOINT).rstrip(b"\0").rpartition(b":")[2].decode()
         self._beacon = build(NodeBeacon(_ADDRESS, "", port))
@@ -56,6 +63,8 @@ class Peer:
         self._wishes: list[bytes] = [b"M", b"H"]
         self._known: set[str] = set()
         self.fuzzer = Fuzzer(seed, addresses=[_ADDRESS], topics=_TOPICS)
+        self._chance = Random(seed)  # what others ask for must not change the fuzzer's frames
+        self._polite = True
         self.introduced = 0
 
     def _socket(self, kind: int) -> Any:
@@ -63,14 +72,24 @@ class Peer:
         socket.setsockopt(zmq.LINGER, 0)
         return socket
 
+    def meet(self) -> None:
+        """Let the tower introduce everybody who is there, before towers are told garbage."""
+        end = monotonic() + MEETING_S
+        while monotonic() < end:
+            self._listen()
+            gevent.sleep(0.01)
+        if not self.introduced:
+            raise Found(f"no node was introduced by the tower at {self._tower}")
+
     def turn(self, count: int) -> None:
         """Say `count` things, to all who hear us, and hear what the others say."""
+        self._polite = False
         self._listen()
         for _ in range(count):
             self._say()
 
     def _say(self) -> None:
-        chance, frames = self.fuzzer.random, self.fuzzer.frames()
+        chance, frames = self._chance, self.fuzzer.frames()
         way = chance.random()
         if way < 0.7:
             # Who publishes filters by what was asked for: so begin as somebody asked.
@@ -104,16 +123,24 @@ class Peer:
             return
         if not isinstance(message, TowerBeacon) or message.address == _ADDRESS:
             return
-        usable = message.role is not None and message.endpoint.startswith("tcp://127.0.0.1:")
-        if usable and message.endpoint not in self._known:
+        # Once the tower has been told garbage, it introduces nodes that do not exist.
+        ours = message.role is not None and message.endpoint.startswith("tcp://127.0.0.1:")
+        if (self._polite or ours) and message.endpoint not in self._known:
             self._known.add(message.endpoint)
-            self._in.connect(message.endpoint)
+            try:
+                self._in.connect(message.endpoint)
+            except zmq.ZMQError:
+                return  # nobody can be there
             self._in.send(b"\1")
             self.introduced += 1
 
     def close(self) -> None:
         """Leave without a word."""
         self._context.destroy(0)
+
+
+def _is_here(endpoint: str) -> bool:
+    return not endpoint.startswith("tcp://") or endpoint[6:].startswith(_LOOPBACK)
 
 
 def _send(socket: Any, frames: list[bytes]) -> None:
@@ -187,7 +214,7 @@ def _cluster() -> Iterator[Cluster]:
             cluster.clear()
 
 
-def fuzz_nodes(inputs: int, seed: int, tower: str | None = None) -> Tally:
+def fuzz_nodes(inputs: int, seed: int, tower: TowerAddress | None = None) -> Tally:
     """Send so many inputs to nodes of ours, or to those of somebody's `tower`; raises `Found`.
 
     Where `tower` leads, there must be a store; whether a node has ended is for its owner to see.
@@ -198,19 +225,23 @@ def fuzz_nodes(inputs: int, seed: int, tower: str | None = None) -> Tally:
             _disturb(tally, inputs, seed, tower, lambda: None)
             return tally
         with _cluster() as cluster:
-            records = _disturb(tally, inputs, seed, cluster.tower, cluster.look)
+            records = _disturb(tally, inputs, seed, parse_tower(cluster.tower), cluster.look)
             cluster.restart()
             _replay(cluster.tower, records)
             cluster.end()
     except (Found, AssertionError, dafka.DafkaError) as error:
         again = f"scripts/fuzz nodes --seed {seed} --inputs {inputs}"
+        again += f" --tower {tower}" if tower else ""
         raise Found(f"{error}\n  after {tally.inputs:,} inputs; again: {again}") from error
     return tally
 
 
-def _disturb(tally: Tally, inputs: int, seed: int, tower: str, look: Any) -> list[dafka.Record]:
+def _disturb(
+    tally: Tally, inputs: int, seed: int, tower: TowerAddress, look: Any
+) -> list[dafka.Record]:
     peer, records = Peer(tower, seed), []
     try:
+        peer.meet()
         with (
             dafka.Producer(LIVE_TOPIC, tower=tower) as producer,
             dafka.Consumer(LIVE_TOPIC, tower=tower, start="earliest") as consumer,
@@ -226,8 +257,6 @@ def _disturb(tally: Tally, inputs: int, seed: int, tower: str, look: Any) -> lis
                 producer.flush(PATIENCE_S)
                 records.append(_expect(consumer, offset))
                 look()
-            if not peer.introduced:
-                raise Found("no node was introduced to the one that says garbage")
             tally.outcomes["records amid them"] += len(records)
             tally.outcomes["nodes met"] += peer.introduced
     finally:

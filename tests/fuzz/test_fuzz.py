@@ -9,11 +9,15 @@ from pathlib import Path
 import pytest
 
 import protocol
+from dafka.config import LOCALHOST, parse_tower
 from dafka.core.backlog import Backlog
 from dafka.core.store_writer import StoreWriter
 from protocol.fuzz import Fuzzer
 from tests.fuzz import machines, nodes, parsing
 from tests.fuzz.tally import Found
+from tests.support.reference_stage import Stage
+
+pytest_plugins = ["tests.support.reference_fixture"]
 
 ROOT = Path(__file__).parents[2]
 
@@ -146,3 +150,55 @@ def test_a_node_that_ends_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
         Found, match=r"(?s)the consumer ended with -9.*again: scripts/fuzz nodes --s"
     ):
         nodes.fuzz_nodes(1_000, 1)
+
+
+@pytest.mark.io
+def test_nodes_of_another_implementation_are_met(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.any_tower("reference")
+    tower = parse_tower(str(stage.tower))
+    monkeypatch.setattr(nodes, "MEETING_S", 0.5)
+    alone = nodes.Peer(tower, 1)
+    with pytest.raises(Found, match=f"no node was introduced by the tower at {tower}"):
+        alone.meet()
+    alone.close()
+    monkeypatch.setattr(nodes, "MEETING_S", 2.5)
+    stage.reference_store()
+    stage.reference_consumer()
+    peer = nodes.Peer(tower, 1)
+    peer.meet()
+    peer.close()
+    assert peer.introduced == 3  # a store is two
+
+
+@pytest.mark.io
+def test_what_others_ask_for_does_not_change_what_is_said() -> None:
+    said = []
+    for wishes in ([b"M"], [b"M", b"H", b"K"] * 50):
+        peer = nodes.Peer(LOCALHOST, 1)
+        peer._wishes = wishes
+        for _ in range(100):
+            peer._say()
+        said.append(peer.fuzzer.frames())
+        peer.close()
+    assert said[0] == said[1]
+
+
+@pytest.mark.io
+def test_how_to_see_it_again_names_the_tower(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nodes, "MEETING_S", 0.1)
+    with pytest.raises(Found, match=f"again: scripts/fuzz nodes .* --tower {LOCALHOST}$"):
+        nodes.fuzz_nodes(10, 1, LOCALHOST)
+
+
+def test_a_tower_that_is_no_address_is_refused_in_one_line() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "fuzz"), "nodes", "--tower", "a,b"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("scripts/fuzz: tower 'a,b' is not an address: use HOST")
+    assert done.stderr.count("\n") == 1
