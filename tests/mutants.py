@@ -85,7 +85,7 @@ MUTANTS = (
     Mutant(
         "what has expired is skipped only if no store keeps it",
         "partition",
-        "return None if kept and attempts < _GONE_AFTER else min(above)",
+        "return None if attempts < patience else min(above)",
         "return min(above)",
         "simulation/test_scenarios.py::test_what_one_store_still_keeps_is_never_skipped",
     ),

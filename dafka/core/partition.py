@@ -13,7 +13,10 @@ Key = tuple[str, str]
 """Topic and partition."""
 
 _GONE_AFTER = 3
-"""Silent requests after which what one store no longer keeps is believed to be kept by none."""
+"""Silent requests after which what one store no longer keeps is believed to be kept by none, as C
+stores cannot say what they keep."""
+_KEPT_AFTER = 6
+"""The same where a store has said to keep it: half a minute, in which it may start again."""
 _LOST_AFTER = 5
 """Silent requests after which a partition of which nothing ever came may be forgotten."""
 _MAX_FLOORS = 1000
@@ -89,7 +92,7 @@ class Partition:
         """Where to go on if the next offset is kept nowhere any more; `stores` are there now.
 
         Somebody has been asked for it in vain, and every store has said that it keeps only later
-        ones (or some have, and the others stay silent: C stores cannot say it).
+        ones; or some have, and the others, or the producer, stay silent for long.
         """
         at, attempts = self.intake.next, self.fetcher.attempts
         if at < self.begins:
@@ -97,7 +100,10 @@ class Partition:
         above = [floor for floor in self.floors.values() if floor > at]
         if not above or not attempts:
             return None
-        kept = len(above) < max(stores, len(self.floors))
-        if self.acked is not None and self.acked <= at:
-            kept = True  # by its producer
-        return None if kept and attempts < _GONE_AFTER else min(above)
+        if len(above) < len(self.floors):
+            patience = _KEPT_AFTER
+        elif len(above) < stores or (self.acked is not None and self.acked <= at):
+            patience = _GONE_AFTER
+        else:
+            patience = 1
+        return None if attempts < patience else min(above)

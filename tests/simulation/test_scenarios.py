@@ -154,6 +154,30 @@ def test_what_one_store_still_keeps_is_never_skipped(seed: int) -> None:
     assert (consumer.expired, late.floors[key]) == ([], 0)
 
 
+@pytest.mark.parametrize("away", ["stands still", "starts again"])
+def test_what_one_store_still_keeps_is_waited_for_while_that_store_is_away(away: str) -> None:
+    world = World(3, towers=1)
+    keeper, other = world.store(), world.store()
+    producer = world.producer("metrics", min_store_acks=2)
+    key = producer.key
+    world.run(2.0)
+    producer.publish(40)
+    world.until(lambda: not producer.machine.unacknowledged, 30)
+    world.crash(producer)
+    world.run(6.0)
+    other.trim(key, 20)
+    late = world.store(fetch_records=5)
+    consumer = world.consumer("metrics", start="earliest", fetch_records=5)
+    while not (consumer.next.get(key) and late.disk.get(key)):
+        world.run(0.005)
+    assert max(consumer.next[key], len(late.disk[key])) < 20
+    (keeper.process.stand if away == "stands still" else keeper.crash)()
+    world.run(10.0)
+    (keeper.process.go_on if away == "stands still" else keeper.start)()
+    world.until(lambda: consumer.next[key] == 40 and len(late.disk[key]) == 40, 60)
+    assert (consumer.expired, late.floors[key]) == ([], 0)
+
+
 def test_a_producer_of_a_topic_whose_records_have_all_gone_goes_on() -> None:
     world = World(26)
     store = world.store()
