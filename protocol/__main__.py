@@ -18,9 +18,11 @@ from protocol.messages import (
     ConsumerHello,
     DeleteTopic,
     DirectHead,
+    DirectOffset,
     DirectRecord,
     Fetch,
     GetHeads,
+    GetOffset,
     Head,
     Message,
     NodeBeacon,
@@ -51,6 +53,8 @@ _TOPIC_AND_ADDRESS: dict[type, tuple[str, str]] = {
     StoreHello: ("the consumer", "the store"),
     DeleteTopic: ("name of the topic", "the tool"),
     TopicDeleted: ("the tool", "the store"),
+    GetOffset: ("the producer", "who asks"),
+    DirectOffset: ("who asked", "the producer"),
     NodeBeacon: ("", "the node"),
     TowerBeacon: ("", "the node"),
 }
@@ -60,6 +64,7 @@ _OTHERWISE: dict[type, dict[str, str]] = {
     Head: {"earliest": "extension: first offset of the partition"},
     Fetch: {"store": "extension: the store reader that shall answer"},
     TopicDeleted: {"sequence": "how many records were deleted"},
+    DirectOffset: {"sequence": "the first record that arrived at or after that time"},
 }
 
 _MEANINGS = {
@@ -72,6 +77,7 @@ _MEANINGS = {
     "earliest": "extension: first offset still kept",
     "bytes": "extension: bytes on disk",
     "deleted": "extension: an operator deleted the records before this offset",
+    "time_ms": "milliseconds since 1970",
     "subjects": "topics of which the consumer needs all records",
     "host": "empty: where the beacon comes from",
     "port": "where the node listens",

@@ -42,6 +42,7 @@ class Extension:
 # On ACK: the name of the store's records, which stays when its addresses change, so that a
 # producer can wait for several distinct stores.
 # On DIRECT-HEAD: the same name, so that a producer can take a head for an ACK that was lost.
+# On DIRECT-OFFSET: the same name, so that each store's answer counts once.
 # On FETCH: the address of the store reader that shall answer, so that one answers and not all.
 STORE = Extension("store", 1)
 

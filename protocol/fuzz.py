@@ -97,7 +97,7 @@ class Fuzzer:
 
     def _field(self, name: str) -> Any:
         match name:
-            case "sequence":
+            case "sequence" | "time_ms":
                 return self._number(64)
             case "count":
                 return self._number(32)

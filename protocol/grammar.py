@@ -20,9 +20,11 @@ from protocol.messages import (
     DataMessage,
     DeleteTopic,
     DirectHead,
+    DirectOffset,
     DirectRecord,
     Fetch,
     GetHeads,
+    GetOffset,
     Head,
     Record,
     StoreHello,
@@ -35,6 +37,7 @@ from protocol.primitives import InlineTopic, Number4, Number8, String, Subjects,
 # sequence = number-8   ; the record's offset in its partition
 # count    = number-4
 # content  = *OCTET     ; a frame of its own
+# time     = number-8   ; milliseconds since 1970
 
 # record = %s"M" topic version address subject sequence, content
 RecordHeader = Struct(
@@ -141,6 +144,27 @@ TopicDeletedHeader = Struct(
     "sequence" / Number8,
 )
 
+# get-offset = %s"T" topic version address subject time
+GetOffsetHeader = Struct(
+    "id" / Const(b"T"),
+    "topic" / InlineTopic,
+    "version" / Version,
+    "address" / String,
+    "subject" / String,
+    "time_ms" / Number8,
+)
+
+# direct-offset = %s"O" topic version address subject sequence time [block]
+DirectOffsetHeader = Struct(
+    "id" / Const(b"O"),
+    "topic" / InlineTopic,
+    "version" / Version,
+    "address" / String,
+    "subject" / String,
+    "sequence" / Number8,
+    "time_ms" / Number8,
+)
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -216,5 +240,14 @@ KINDS = (
         TopicDeleted,
         TopicDeletedHeader,
         "store reader to the operator's tool",
+    ),
+    Kind(b"T", "GET-OFFSET", GetOffset, GetOffsetHeader, "consumer to store readers"),
+    Kind(
+        b"O",
+        "DIRECT-OFFSET",
+        DirectOffset,
+        DirectOffsetHeader,
+        "store reader to who asked",
+        (STORE,),
     ),
 )

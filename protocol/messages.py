@@ -183,6 +183,36 @@ class TopicDeleted(_Readable):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class GetOffset(_Readable):
+    """Ours alone: `address` asks stores where a partition was at a time.
+
+    The partition is that of producer `topic` in topic `subject`. `time_ms` is milliseconds since
+    1970, by the clocks of the stores.
+    """
+
+    topic: str
+    address: str
+    subject: str
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class DirectOffset(_Readable):
+    """Ours alone: a store's answer to `topic`, who asked by a GET-OFFSET with this `time_ms`.
+
+    No record of partition (`subject`, `address`) before `sequence` arrived at or after that time,
+    at the store whose records are named `store`; if none did at all, `sequence` is the next offset.
+    """
+
+    topic: str
+    address: str
+    subject: str
+    sequence: int
+    time_ms: int
+    store: str | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class NodeBeacon(_Readable):
     """A node tells a tower where it listens; an empty `host` means "where this comes from"."""
 
@@ -222,6 +252,8 @@ DataMessage = (
     | StoreHello
     | DeleteTopic
     | TopicDeleted
+    | GetOffset
+    | DirectOffset
 )
 """What nodes say directly to each other."""
 

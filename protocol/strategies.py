@@ -17,9 +17,11 @@ from protocol.messages import (
     ConsumerHello,
     DeleteTopic,
     DirectHead,
+    DirectOffset,
     DirectRecord,
     Fetch,
     GetHeads,
+    GetOffset,
     Head,
     Message,
     NodeBeacon,
@@ -111,6 +113,8 @@ def messages() -> st.SearchStrategy[Message]:
         st.builds(StoreHello, to, who),
         st.builds(DeleteTopic, to, who),
         st.builds(TopicDeleted, to, who, about, number),
+        st.builds(GetOffset, to, who, about, number),
+        st.builds(DirectOffset, to, who, about, number, number, store),
         _beacons(),
     )
 

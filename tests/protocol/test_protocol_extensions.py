@@ -40,6 +40,7 @@ def _head(trailing: bytes) -> protocol.Message:
             + (AGE[:2] + (9).to_bytes(8, "big")),
         ),
         (protocol.Head("t", ADDRESS, "t", 5, acked=3, earliest=3), ACKED + b"\2" + ACKED[1:]),
+        (protocol.DirectOffset(ADDRESS, OTHER, "t", 5, 9, store=OTHER), STORE),
     ],
 )
 def test_extension_stands_behind_the_fields(message: protocol.Message, block: bytes) -> None:
@@ -94,6 +95,7 @@ def test_messages_without_extensions_ignore_blocks() -> None:
         protocol.ConsumerHello(ADDRESS, OTHER, ("t",)),
         protocol.DeleteTopic("t", OTHER),
         protocol.TopicDeleted(ADDRESS, OTHER, "t", 5),
+        protocol.GetOffset(ADDRESS, OTHER, "t", 5),
     ):
         (header,) = protocol.build(message)
         assert protocol.parse([header + MAGIC + STORE + ACKED]) == message

@@ -72,6 +72,8 @@ def test_every_message_can_be_told(capsys: pytest.CaptureFixture[str]) -> None:
         protocol.StoreHello("A", "B"),
         protocol.DeleteTopic("t", "A"),
         protocol.TopicDeleted("A", "B", "t", 9),
+        protocol.GetOffset("A", "B", "t", 1_700_000_000_000),
+        protocol.DirectOffset("A", "B", "t", 9, 1_700_000_000_000, "C" * 32),
         protocol.TowerBeacon("A", "tcp://h:1", "store", "1", 1),
         protocol.Welcome(),
     ):
