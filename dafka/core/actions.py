@@ -150,6 +150,16 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True)
+class Locate:
+    """Find the first record of a partition that arrived at a time; report with `located`."""
+
+    requester: str
+    topic: str
+    partition: str
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Warn:
     """Tell the operator something that needs attention. The shell limits the rate per `key`."""
 
@@ -180,6 +190,7 @@ Action = (
     | Drop
     | Repair
     | Read
+    | Locate
     | Settled
     | Warn
 )

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dafka.core.actions import Action, Drop, Read, Send, SendDirect, Subscribe
+from dafka.core.actions import Action, Drop, Locate, Read, Send, SendDirect, Subscribe
 from dafka.core.answerer import Answerer
 from dafka.core.answers import Key
 from dafka.core.deletions import Deletions
 from dafka.core.extent import Extent
+from dafka.core.locations import Locations
 from dafka.core.role import milliseconds, named_in
 from dafka.core.run import Arrival, Origin, Run
 from protocol import (
@@ -22,6 +23,7 @@ from protocol import (
     DirectRecord,
     Fetch,
     GetHeads,
+    GetOffset,
     Message,
     StoreHello,
     subscription,
@@ -59,6 +61,7 @@ class StoreReader(Answerer):
         self._extents: dict[str, dict[str, Extent]] = {}
         self._born: dict[tuple[str, str], float] = {}
         self._deletions = Deletions(address)
+        self._locations = Locations(store)
         self._reading: set[Key] = set()
 
     # Commands
@@ -68,7 +71,7 @@ class StoreReader(Answerer):
         for extent in stored:
             self.stored(extent)
         hello = subscription(ConsumerHello, self.address)
-        own = [subscription(kind) for kind in (Fetch, GetHeads, DeleteTopic)]
+        own = [subscription(kind) for kind in (Fetch, GetHeads, DeleteTopic, GetOffset)]
         return [Subscribe(prefix) for prefix in (*own, hello)]
 
     def stored(self, extent: Extent, born: float | None = None) -> None:
@@ -111,6 +114,8 @@ class StoreReader(Answerer):
             case DeleteTopic():
                 held = self._extents.get(message.topic, {}).values()
                 return self._deletions.begin(message.topic, message.address, held)
+            case GetOffset():
+                return self._on_get_offset(message)
             case _:
                 self.stats.refused += 1
                 return []
@@ -152,6 +157,10 @@ class StoreReader(Answerer):
             actions += [] if run is None else self._more(key, run.next, now)
         return actions + self.tick(now)
 
+    def located(self, wanted: Locate, offset: int | None) -> list[Action]:
+        """Where a partition was at a time was looked for; None: it could not be found out."""
+        return self._locations.found(wanted, offset)
+
     # Decisions
 
     def _unsent(self, records: int) -> None:
@@ -172,6 +181,11 @@ class StoreReader(Answerer):
         if not self._answers.add(fetch.address, fetch.subject, fetch.topic, fetch.sequence, end):
             self.stats.dropped += 1
         return self.tick(now)
+
+    def _on_get_offset(self, question: GetOffset) -> list[Action]:
+        if not question.address or question.address in self._own:
+            return []
+        return self._locations.asked(question)
 
     def _heads(self, requester: str, topics: Iterable[str], now: float) -> list[Action]:
         if requester in self._own:

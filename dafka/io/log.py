@@ -303,6 +303,15 @@ class Log:
         """
         return self._reader.oldest(topic, partition)
 
+    def arrived(self, topic: str, partition: str, moment_ms: int) -> int | None:
+        """The first record kept that arrived at a moment (milliseconds since 1970) or later.
+
+        The next offset if there is none, None for an unknown partition. It may be some records
+        earlier: of merged values only so many times are kept, and of damaged ones none. Takes the
+        clock to have run forward. Raises `StoreError` for what cannot be read now.
+        """
+        return self._reader.arrived(topic, partition, moment_ms)
+
     def cut(
         self,
         topic: str,

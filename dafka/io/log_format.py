@@ -83,6 +83,15 @@ class Value:
         """When the newest of its records arrived."""
         return max([moment for moment, _ in self.arrivals])
 
+    def arrived_since(self, moment_ms: int) -> int:
+        """How many of its records come before the first that arrived at a moment or later."""
+        before = 0
+        for arrival_ms, count in self.arrivals:
+            if arrival_ms >= moment_ms:
+                break
+            before += count
+        return before
+
     def contents(self, skip: int, max_records: int, max_bytes: int, at_least: int) -> list[bytes]:
         """Contents after the first `skip`: what fits both bounds, but `at_least` so many."""
         fitting = bisect_right(self.bounds, self.bounds[skip] + max_bytes) - 1

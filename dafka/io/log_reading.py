@@ -186,6 +186,37 @@ class Reader:
             return None
         return None if found is None else found[1].arrival_ms
 
+    def arrived(self, topic: str, partition: str, moment_ms: int) -> int | None:
+        """The first record kept that arrived at a moment or later; None: the partition is unknown.
+
+        The next offset if there is none. Values are read as of a book that is in order: each tells
+        on which side to go on. A damaged one tells nothing, and counts as late: what is found may
+        be earlier than need be, never later.
+        """
+        extent = self._index.extent(topic, partition)
+        if extent is None:
+            return None
+        low, high = extent.earliest, extent.next
+        while low < high:
+            middle = (low + high) // 2
+            try:
+                found = self._at(topic, partition, middle)
+            except Damaged as damage:
+                high = max(low, damage.first)
+                continue
+            if found is None:  # it was forgotten meanwhile, and so was what is before it
+                low = middle + 1
+                continue
+            span, value = found
+            at = span.first + value.arrived_since(moment_ms)
+            if at > span.last:
+                low = span.last + 1
+            elif at > span.first:
+                return max(low, at)
+            else:
+                high = max(low, at)
+        return low
+
     def digest(self, topic: str, partition: str) -> str:
         """A hash of where a partition begins and ends, and of each record's length and content."""
         extent = self._index.extent(topic, partition)

@@ -13,7 +13,7 @@ from typing import Any
 import gevent
 
 from dafka.config import StoreConfig
-from dafka.core.actions import Action, Append, Drop, Read, Repair
+from dafka.core.actions import Action, Append, Drop, Locate, Read, Repair
 from dafka.core.extent import Extent
 from dafka.core.run import Run
 from dafka.core.store_reader import StoreReader, StoreReaderStats
@@ -112,6 +112,7 @@ class Store(Life):
         reader.add_executors(
             {
                 Read: lambda action: gevent.spawn(self._read, reader, action),
+                Locate: lambda action: gevent.spawn(self._locate, reader, action),
                 Drop: self._committer.add,
             }
         )
@@ -239,3 +240,15 @@ class Store(Life):
         except StoreError as error:
             reader.limited.warn("read", f"store cannot read: {error}")
         reader.post(lambda now: self._reader.read_done(action, run, now))
+
+    def _locate(self, reader: Driver, wanted: Locate) -> None:
+        offset: int | None = None
+        place = (wanted.topic, wanted.partition, wanted.time_ms)
+        try:
+            # All that an unknown partition will have arrives later.
+            offset = self._threads.run(self._log.arrived, *place) or 0
+        except Closed:
+            return
+        except StoreError as error:
+            reader.limited.warn("read", f"store cannot read: {error}")
+        reader.post(lambda _: self._reader.located(wanted, offset))

@@ -125,6 +125,7 @@ def test_store_acknowledges_no_more_than_it_has_committed_whatever_comes(steps: 
     _lives(
         _step("read", st.integers(0, 9)),
         _step("grow", st.integers(1, 5)),
+        _step("locate", _maybe),
         _step("block", _small, _lengths, _lengths, _nodes),
     )
 )

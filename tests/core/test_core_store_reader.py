@@ -22,17 +22,20 @@ from support.machines import (
     sent,
 )
 
-from dafka.core.actions import Action, Drop, Read, Send, SendDirect, Subscribe
+from dafka.core.actions import Action, Drop, Locate, Read, Send, SendDirect, Subscribe
 from dafka.core.answerer import PARK_S
 from dafka.core.extent import Extent
+from dafka.core.locations import MAX_WAITING
 from dafka.core.store_reader import SLICE_RECORDS, StoreReader
 from protocol import (
     ConsumerHello,
     DeleteTopic,
     DirectHead,
+    DirectOffset,
     DirectRecord,
     Fetch,
     GetHeads,
+    GetOffset,
     Head,
     StoreHello,
     TopicDeleted,
@@ -81,7 +84,7 @@ def _serve(
 def test_reader_subscribes_to_requests() -> None:
     actions = StoreReader(READER, WRITER, DIRECT, store=NAME).start([], 0.0)
     hello = subscription(ConsumerHello, READER)
-    prefixes = [*map(subscription, (Fetch, GetHeads, DeleteTopic)), hello]
+    prefixes = [*map(subscription, (Fetch, GetHeads, DeleteTopic, GetOffset)), hello]
     assert actions == [Subscribe(prefix) for prefix in prefixes]
 
 
@@ -406,3 +409,43 @@ def test_messages_a_reader_has_no_use_for_are_counted() -> None:
     assert reader.receive(Head(TOPIC, PRODUCER, TOPIC, 3), 0.1) == []
     assert reader.receive(live(0, 1), 0.1) == []
     assert reader.stats.refused == 2
+
+
+# Where a partition was at a time
+
+
+def _where(time_ms: int, who: str = CONSUMER) -> GetOffset:
+    return GetOffset(PRODUCER, who, TOPIC, time_ms)
+
+
+def test_where_a_partition_was_is_looked_for_on_disk_and_told() -> None:
+    reader = _reader()
+    (wanted,) = reader.receive(_where(1_000), 0.1)
+    assert wanted == Locate(CONSUMER, TOPIC, PRODUCER, 1_000)
+    assert reader.located(wanted, 7) == [
+        Send(DirectOffset(CONSUMER, PRODUCER, TOPIC, 7, 1_000, NAME))
+    ]
+
+
+def test_one_place_is_looked_for_at_a_time_and_what_could_not_be_found_is_not_told() -> None:
+    reader = _reader()
+    (first,) = reader.receive(_where(1_000), 0.1)
+    assert reader.receive(_where(1_000), 0.1) == []
+    assert reader.receive(_where(2_000), 0.1) == []
+    (second,) = reader.located(first, None)
+    assert second == Locate(CONSUMER, TOPIC, PRODUCER, 2_000)
+    (answer,) = sent(reader.located(second, 3), DirectOffset)
+    assert (answer.sequence, answer.time_ms) == (3, 2_000)
+    assert only(reader.receive(_where(1_000), 0.2), Locate) == [first]
+
+
+def test_too_many_questions_are_dropped() -> None:
+    reader = _reader()
+    for time_ms in range(MAX_WAITING + 5):
+        reader.receive(_where(time_ms), 0.1)
+    assert len(reader._locations) == MAX_WAITING
+
+
+@pytest.mark.parametrize("who", ["", WRITER, DIRECT])
+def test_where_a_partition_was_is_not_told_to_nobody_and_to_its_own_writer(who: str) -> None:
+    assert _reader().receive(_where(1_000, who), 0.1) == []

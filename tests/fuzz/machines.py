@@ -115,6 +115,7 @@ class Life:
         return ReaderShell, (
             lambda: ("read", (self.random.randrange(10),)),
             lambda: ("read", (self.random.randrange(10),)),
+            lambda: ("locate", (self.random.choice((None, self._small())),)),
             lambda: ("grow", (self.random.randint(1, 5),)),
             lambda: ("block", (self._small(), self._length(), self._length(), self._node())),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from functools import partial
 from typing import TYPE_CHECKING
@@ -47,7 +48,7 @@ class _ReaderNode(Node):
         super().__init__(
             store.world, machine, process=store.process, role="store", port=store.ports[1]
         )
-        self._drop, self._read = store.change, store.look
+        self._drop, self._read, self._locate = store.change, store.look, store.locate
 
 
 class StoreNode:
@@ -62,6 +63,8 @@ class StoreNode:
         self.ports = (world.port(), world.port())
         self.disk: dict[Key, list[bytes]] = {}
         """Every record by its offset; what was dropped is an empty content below the floor."""
+        self.times: dict[Key, list[int]] = {}
+        """When each record arrived, in milliseconds of the world's clock."""
         self.floors: dict[Key, int] = defaultdict(int)
         self.deleted: dict[Key, int] = defaultdict(int)
         self.alive = False
@@ -100,7 +103,7 @@ class StoreNode:
 
     def wipe(self) -> None:
         """Lose the disk, and with it the name, as a store does whose directory was deleted."""
-        for part in (self.disk, self.floors, self.deleted):
+        for part in (self.disk, self.times, self.floors, self.deleted):
             part.clear()
         self.name = self.world.address()
 
@@ -173,6 +176,7 @@ class StoreNode:
             truth = self.world.truth[key][run.first : run.next]
             self.world.check(run.contents == truth, "right contents on disk", run)
             records += run.contents
+            self.times.setdefault(key, []).extend([self.now_ms] * len(run))
             self.world.durable[key][self.name] = len(records)
             if self.world.trace is not None:
                 self.world.note(self.writer, f"commits {self.world.trace.span(run)}")
@@ -182,6 +186,8 @@ class StoreNode:
         records = self.disk.setdefault(key, [])
         records += [b""] * (drop.before - len(records))
         records[: drop.before] = [b""] * drop.before
+        times = self.times.setdefault(key, [])
+        times += [self.now_ms] * (drop.before - len(times))
         self.floors[key] = max(self.floors[key], drop.before)
         self.world.dropped[key] = max(self.world.dropped[key], drop.before)
         self.world.durable[key][self.name] = len(records)
@@ -207,6 +213,24 @@ class StoreNode:
 
         pause = self.world.random.uniform(0.0001, self.world.read_s)
         self.world.after(pause, lambda: self.process.do(done))
+
+    def locate(self, action: act.Locate) -> None:
+        """Find where a partition was at a time, in a thread."""
+        key = (action.topic, action.partition)
+        floor, times = self.floors.get(key, 0), self.times.get(key, [])
+        found = max(floor, bisect_left(times, action.time_ms))
+        reader = self.reader
+
+        def done() -> None:
+            if reader.alive:
+                reader.perform(reader.machine.located(action, found))
+
+        self.world.after(self.world.random.uniform(0.001, 0.02), lambda: self.process.do(done))
+
+    @property
+    def now_ms(self) -> int:
+        """The time that is written beside records."""
+        return int(self.world.now * 1000)
 
 
 def _transactions(batch: list[Change]) -> list[list[Change]]:

@@ -20,7 +20,7 @@ from support.machines import (
 )
 
 from dafka.config import ConsumerConfig, ProducerConfig, StoreConfig
-from dafka.core.actions import Action, Append, Deliver, Drop, Expire, Read, Send, SendDirect
+from dafka.core.actions import Action, Append, Deliver, Drop, Expire, Locate, Read, Send, SendDirect
 from dafka.core.consumer import Consumer
 from dafka.core.extent import Extent
 from dafka.core.producer import Producer
@@ -203,6 +203,7 @@ class ReaderShell(Shell):
         self.machine = StoreReader(READER, WRITER, DIRECT, store=READER)
         self.end = 10
         self.reads: list[Read] = []
+        self.wanted: list[Locate] = []
         self.perform(self.machine.start([Extent(TOPIC, PRODUCER, 2, self.end)], self.now))
 
     def look(self, actions: list[Action]) -> None:
@@ -211,6 +212,7 @@ class ReaderShell(Shell):
             assert (read.topic, read.partition) == (TOPIC, PRODUCER)
             assert 2 <= read.first < read.first + read.count <= self.end
             self.reads.append(read)
+        self.wanted += only(actions, Locate)
         for head in sent(actions, DirectHead):
             assert head.sequence < self.end
 
@@ -226,6 +228,11 @@ class ReaderShell(Shell):
             done = found if found.contents else None
             self.perform(self.machine.read_done(read, done, self.now))
 
+    def locate(self, offset: int | None) -> None:
+        """Find where a partition was, or (None) fail to."""
+        if self.wanted:
+            self.perform(self.machine.located(self.wanted.pop(0), offset))
+
     def block(self, first: int, length: int, taken: int, who: str) -> None:
         part = run(first, first + length)
         if part.first >= 2 and part.next <= self.end:
@@ -234,6 +241,7 @@ class ReaderShell(Shell):
     def check(self) -> None:
         assert len(self.reads) == len(self.machine._reading) <= 2
         assert len(self.machine._answers) <= 10_000
+        assert len(self.wanted) == min(1, len(self.machine._locations))
 
 
 class ProducerShell(Shell):
