@@ -7,12 +7,13 @@ Decides defaults and validity. Where values come from (flag, environment, file) 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from dafka.beginning import Beginning, Start, parse_start
 from dafka.errors import ConfigError
-from dafka.names import check_host, check_offset, check_partition
+from dafka.names import check_host, check_name
 from dafka.retention import Retention, Rules, parse_rules
 from dafka.validity import check_bindable, check_durable, check_settings
 
@@ -23,10 +24,6 @@ MIB = 1024 * 1024
 
 _MAX_HIGH_WATER_MARK = 2**31 - 1
 """ZeroMQ takes a C int."""
-
-Start = Literal["latest", "earliest"] | int | Mapping[str, int]
-"""Where a consumer begins: at the newest records, the oldest, at an offset of every partition,
-or at one offset per partition."""
 
 _HOST_PORT = re.compile(r"(?:tcp://)?(?P<host>[^:/,\s]+|\[[^\]]+\])(?::(?P<port>\d{1,5}))?")
 _ENDPOINT = re.compile(r"(?:tcp://\S+:\d{1,5}|inproc://\S+|ipc://\S+)")
@@ -173,8 +170,18 @@ class ConsumerConfig(NodeConfig):
     """A consumer of one or several topics."""
 
     start: Start = "latest"
-    """Where partitions begin that have no position yet; a mapping names offsets, and partitions
-    it does not name begin at their earliest record."""
+    """Where partitions begin that have no position yet: "latest", "earliest", an offset, a time
+    (datetime), or a mapping of partitions to offsets, of which those that it does not name begin
+    at their earliest record."""
+    name: str = ""
+    """The consumer's name, by which it finds its positions again; empty: none are kept."""
+    offsets: str = ""
+    """Directory of the positions of named consumers, made if missing; empty: `dafka/offsets` in
+    the user's state directory (XDG_STATE_HOME, or ~/.local/state)."""
+    auto_commit: bool = True
+    """Whether the positions of a named consumer are saved by themselves; else `commit` does it."""
+    commit_interval_s: float = 1.0
+    """Time between two times that positions are saved by themselves."""
     buffer_bytes: int = 16 * MIB
     """Contents received but not yet taken, each with 64 bytes for its keeping; reading pauses
     beyond it."""
@@ -192,21 +199,14 @@ class ConsumerConfig(NodeConfig):
     def __post_init__(self) -> None:
         NodeConfig.__post_init__(self)
         check_settings(self, "buffer_bytes", "fetch_records", "max_partitions")
-        if isinstance(self.start, str):
-            if self.start not in ("latest", "earliest"):
-                raise ConfigError(
-                    f"start {self.start!r} is neither 'latest', 'earliest', an offset nor a "
-                    "mapping of partition to offset"
-                )
-            return
-        if not isinstance(self.start, int | Mapping) or isinstance(self.start, bool):
-            raise ConfigError(f"start is {self.start!r}: use earliest, latest, or an offset")
-        if isinstance(self.start, int):
-            check_offset(self.start, "start")
-            return
-        for partition, offset in self.start.items():
-            check_partition(partition)
-            check_offset(offset, f"start of partition {partition}:")
+        parse_start(self.start)
+        if self.name:
+            check_name(self.name)
+
+    @property
+    def beginning(self) -> Beginning:
+        """The start in parsed form."""
+        return parse_start(self.start)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

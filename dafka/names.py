@@ -1,8 +1,13 @@
-"""Decides which names of topics, partitions and hosts are acceptable; the only place that does."""
+"""Decides which names of topics, partitions, consumers and hosts are acceptable; nobody else does.
+
+Also what a pattern of topics is, and what matches it.
+"""
 
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatchcase
+from urllib.parse import quote
 
 from dafka.errors import ConfigError
 
@@ -13,6 +18,7 @@ MAX_OFFSET = (1 << 64) - 1
 """On the wire a sequence has eight bytes."""
 
 _MAX_HOST = 255
+_MAX_NAME_FILE = 200
 
 # Printable ASCII without blanks and slashes: all else makes an endpoint that nodes refuse.
 _HOST = re.compile(rf"[!-.0-~]{{0,{_MAX_HOST}}}")
@@ -36,6 +42,43 @@ def check_topic(topic: str) -> str:
     if "\0" in topic:
         raise ConfigError(f"topic {topic!r} contains a NUL, which ends a topic on the wire")
     return topic
+
+
+def check_pattern(pattern: str) -> str:
+    """Return `pattern` if it is a pattern of topics, else raise `ConfigError`."""
+    if not isinstance(pattern, str) or not pattern or "\0" in pattern:
+        raise ConfigError(f"{pattern!r} is not a pattern of topics, such as sensor.*")
+    return pattern
+
+
+def matches(pattern: str, topic: str) -> bool:
+    """Whether a topic matches a pattern: `*`, `?` and `[...]` mean what they do in file names."""
+    return fnmatchcase(topic, pattern)
+
+
+def literal_prefix(pattern: str) -> str:
+    """What every topic that matches begins with."""
+    return re.split(r"[*?[]", pattern, maxsplit=1)[0]
+
+
+def check_name(name: str) -> str:
+    """Return `name` if a consumer can have it, else raise `ConfigError`."""
+    try:
+        fits = 0 < len(name_in_files(name)) <= _MAX_NAME_FILE
+    except UnicodeEncodeError:
+        fits = False
+    if not fits or not name.isprintable():
+        raise ConfigError(
+            f"{name[:40]!r} is not the name of a consumer: use 1 to {_MAX_NAME_FILE} letters, "
+            "digits, '.', '-' or '_'; fewer of other characters"
+        )
+    return name
+
+
+def name_in_files(name: str) -> str:
+    """What a file or directory is called that belongs to a consumer of this name."""
+    quoted = quote(name, safe="")
+    return "%2E" + quoted[1:] if quoted.startswith(".") else quoted
 
 
 def check_partition(partition: str) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from fnmatch import fnmatchcase
 from typing import Any
 
 from dafka.errors import ConfigError
+from dafka.names import matches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class Retention:
 
     def matches(self, topic: str) -> bool:
         """Whether the rule is about this topic."""
-        return fnmatchcase(topic, self.topics)
+        return matches(self.topics, topic)
 
 
 Rules = Sequence[Retention | Mapping[str, Any]]

@@ -10,10 +10,12 @@ import logging
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from datetime import datetime
 from typing import Any, TypeVar, get_type_hints
 
+from dafka.beginning import Start, read_time
 from dafka.config import (
     LOCALHOST,
     ConsumerConfig,
@@ -114,7 +116,7 @@ _ANY = "tcp://*:*"
 def _checked(kind: Kind, given: Given) -> object:
     """Convert a value to its field's type, and let the configuration judge it on its own."""
     hint = get_type_hints(kind)[given.field]
-    convert = {int: _integer, float: _number, str: _text, Rules: _rules}.get(hint, _choice)
+    convert = _CONVERT.get(hint, _choice)
     try:
         value = convert(given.value)
         if kind is TowerConfig and given.field in ("sub", "pub"):
@@ -152,6 +154,14 @@ def _text(value: object) -> str:
     raise ConfigError(f"{value!r} is not a text")
 
 
+def _switch(value: object) -> bool:
+    known = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    switch = value if isinstance(value, bool) else known.get(str(value).lower())
+    if switch is None:
+        raise ConfigError(f"{value!r} is neither true nor false")
+    return switch
+
+
 def _rules(value: object) -> object:
     if isinstance(value, str):
         raise ConfigError("rules of retention stand in a configuration file only")
@@ -159,12 +169,31 @@ def _rules(value: object) -> object:
 
 
 def _choice(value: object) -> object:
-    """A word, or for `start` an offset or a table of partitions and offsets."""
+    """A word."""
+    return value if isinstance(value, int) else _text(value)
+
+
+def _start(value: object) -> object:
+    """A word, an offset, a time, or a table of partitions and offsets."""
     if isinstance(value, Mapping):
         return {partition: _integer(offset) for partition, offset in value.items()}
     if isinstance(value, int) or (isinstance(value, str) and value.isdecimal()):
         return _integer(value)
-    return _text(value)
+    if isinstance(value, datetime):
+        return value
+    text = _text(value)
+    return read_time(text) if text[:1].isdigit() else text
+
+
+_CONVERT: dict[Any, Callable[[object], object]] = {
+    int: _integer,
+    float: _number,
+    str: _text,
+    bool: _switch,
+    Rules: _rules,
+    Start: _start,
+}
+"""How a value becomes one of its field's type; of all other types it is a word."""
 
 
 @dataclass(slots=True)

@@ -27,6 +27,7 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "int": ((int,), "a whole number"),
     "float": ((int, float), "a number"),
     "str": ((str,), "a text"),
+    "bool": ((bool,), "true or false"),
 }
 
 
@@ -47,7 +48,8 @@ def _check_types(config: Any) -> None:
         types, wanted = _KINDS.get(str(field.type), ((object,), ""))
         value = getattr(config, field.name)
         infinite = isinstance(value, float) and not math.isfinite(value)
-        if not isinstance(value, types) or (isinstance(value, bool) and wanted) or infinite:
+        switched = isinstance(value, bool) and bool not in types
+        if not isinstance(value, types) or (switched and wanted) or infinite:
             raise ConfigError(f"{field.name} is {value!r}: it must be {wanted or 'finite'}")
 
 

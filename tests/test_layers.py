@@ -76,10 +76,10 @@ RULES = [
         "protocol.strategies imports only construct, hypothesis and the standard library",
     ),
     Rule(
-        r"dafka\.(errors|names|config|retention|validity|version)",
+        r"dafka\.(beginning|errors|names|config|retention|validity|version)",
         only(
             *("protocol.errors", "dafka.errors", "dafka.names", "dafka.config"),
-            *("dafka.retention", "dafka.validity", "dafka.version"),
+            *("dafka.beginning", "dafka.retention", "dafka.validity", "dafka.version"),
         ),
         "errors, names, config and version import only each other, protocol.errors and Python",
     ),
@@ -87,9 +87,9 @@ RULES = [
         r"dafka\.core(\..*)?",
         only(
             *("protocol", "dafka.core", "dafka.errors"),
-            *("dafka.config", "dafka.names", "dafka.retention"),
+            *("dafka.beginning", "dafka.config", "dafka.names", "dafka.retention"),
         ),
-        "dafka.core imports only protocol, itself, Python, dafka.{errors,config,names,retention}",
+        "dafka.core imports only protocol, itself, Python, and dafka's modules of plain values",
     ),
     Rule(
         r"dafka\.core(\..*)?",

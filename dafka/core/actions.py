@@ -101,6 +101,16 @@ class Deliver:
 
 
 @dataclass(frozen=True, slots=True)
+class Begin:
+    """A partition's delivery begins at an offset; `found`: it is one that was just found."""
+
+    topic: str
+    partition: str
+    offset: int
+    found: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Expire:
     """Tell the user that the records [first, end) are kept nowhere any more."""
 
@@ -185,6 +195,7 @@ Action = (
     | ReachTowers
     | Forward
     | Deliver
+    | Begin
     | Expire
     | Append
     | Drop

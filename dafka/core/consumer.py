@@ -7,20 +7,22 @@ runs, delivers what `Deliver` says and stops reading while `full` is true.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from dafka.beginning import Instant
 from dafka.config import ConsumerConfig
-from dafka.core.actions import Action, Deliver, Expire, Send, Subscribe
+from dafka.core.actions import Action, Begin, Deliver, Send, Settled, Subscribe
+from dafka.core.interest import Wish
 from dafka.core.partition import Key, Partition
-from dafka.core.receiver import Receiver, ReceiverStats
 from dafka.core.role import named_in
 from dafka.core.run import Arrival, Origin, Run
-from dafka.core.start import first_offset, is_newcomer
+from dafka.core.standing import HEADS_RETRY_S, ConsumerStats, Standing
+from dafka.core.start import Place, is_newcomer, place
+from dafka.names import literal_prefix
 from protocol import (
     ConsumerHello,
     DirectHead,
+    DirectOffset,
     DirectRecord,
-    GetHeads,
     Head,
     Message,
     Record,
@@ -28,35 +30,36 @@ from protocol import (
     subscription,
 )
 
-_HEADS_RETRY_S = 1.0
+__all__ = ["Consumer", "ConsumerStats"]
+
+SETTLED_S = 2.0
+"""A store that hears us has told of all its partitions by then."""
+
 _HEADS_RETRY_MAX_S = 60.0
 _MISSED_PAUSE_S = 16.0
 """Stores that are asked for what a consumer may have missed have answered before this pause."""
 
 
-@dataclass(slots=True)
-class ConsumerStats(ReceiverStats):
-    """Counters since the start."""
-
-    foreign: int = 0
-    expired: int = 0
-
-
-class Consumer(Receiver):
+class Consumer(Standing):
     """The consumer's machine."""
 
-    stats: ConsumerStats
+    def __init__(
+        self,
+        address: str,
+        config: ConsumerConfig,
+        direct: str,
+        positions: Mapping[Key, int] | None = None,
+    ) -> None:
+        """`direct` is a second address: answers to it are heard from stores only.
 
-    def __init__(self, address: str, config: ConsumerConfig, direct: str) -> None:
-        """`direct` is a second address: answers to it are heard from stores only."""
-        super().__init__(address, config, direct, from_stores=True)
-        self.stats = ConsumerStats()
-        self._start = config.start
-        self._topics: dict[str, float] = {}
-        self._paused = False
-        self._missed = False
-        self._heads_at: float | None = None
-        self._heads_pause = _HEADS_RETRY_S
+        `positions` are those that a named consumer has kept; None: it has no name. One that is
+        named learns of all partitions there are, says `Begin` of each, and `Settled` when that is
+        done: so that its next life can tell which partitions have come since.
+        """
+        super().__init__(address, config, direct, positions)
+        self._stalled = False
+        self._settles_at: float | None = None
+        self._settled = False
 
     # Commands
 
@@ -64,54 +67,30 @@ class Consumer(Receiver):
         """Make what is meant for us reach us."""
         return [
             Subscribe(subscription(kind, self.address))
-            for kind in (DirectRecord, DirectHead, StoreHello)
+            for kind in (DirectRecord, DirectHead, StoreHello, DirectOffset)
         ]
 
-    def subscribe(self, topic: str, now: float) -> list[Action]:
-        """Begin with a topic; delivery starts where the configuration says."""
-        self._topics[topic] = now
+    def subscribe(
+        self, topic: str, now: float, since: float | None = None, *, settled: bool = False
+    ) -> list[Action]:
+        """Begin with a topic; delivery starts where positions, or else the configuration, say.
+
+        `since` and `settled` are known of an earlier life (see `Wish`).
+        """
+        self._interest.add(topic, Wish(now, since, settled))
         # The NUL ends the topic on the wire: `metrics` must not let `metrics2` in.
-        actions: list[Action] = [
-            Subscribe(subscription(kind, topic, exact=True)) for kind in (Record, Head)
-        ]
-        return actions + self._ask_heads(now)
+        return self._listen(topic, now, exact=True)
+
+    def subscribe_pattern(
+        self, pattern: str, now: float, since: float | None = None, *, settled: bool = False
+    ) -> list[Action]:
+        """Begin with every topic that matches, also with those that come later."""
+        self._interest.add_pattern(pattern, Wish(now, since, settled))
+        return self._listen(literal_prefix(pattern), now, exact=False)
 
     def taken(self, run: Run, now: float) -> list[Action]:
         """The user has taken a run that was delivered."""
         return self._dealt_with(run.cost, now)
-
-    def seek(self, topic: str, partition: str, offset: int, now: float) -> list[Action]:
-        """Continue a partition at `offset`, older or newer. The shell forgets what is queued."""
-        self._move((topic, partition), offset, sought=True)
-        return [*self._ask_heads(now), *self._fetch(now)]
-
-    def seek_all(self, start: str, now: float) -> list[Action]:
-        """Continue every partition at its earliest or its latest record, new ones as well."""
-        self._start = "earliest" if start == "earliest" else "latest"
-        for key, partition in self._backlog.items():
-            self._move(key, 0 if start == "earliest" else partition.intake.end, sought=False)
-        return [*self._ask_heads(now), *self._fetch(now)]
-
-    def _move(self, key: Key, offset: int, *, sought: bool) -> None:
-        old = self._backlog.get(key)
-        fresh = self._backlog.open(key, offset)
-        if old is not None:
-            fresh.inherit(old)
-        fresh.sought = sought
-        self._backlog.note(key, fresh)
-
-    def forgotten(self, runs: list[Run]) -> None:
-        """The shell threw away delivered runs (after a seek)."""
-        self._pending -= sum(run.cost for run in runs)
-
-    def partitions(self) -> dict[Key, int]:
-        """The offset that will be delivered next, of every partition seen so far."""
-        return {key: partition.intake.next for key, partition in self._backlog.items()}
-
-    def behind(self) -> int:
-        """Records known to exist that have not been delivered."""
-        lacking = self._backlog.behind.values()
-        return sum(partition.intake.end - partition.intake.next for partition in lacking)
 
     # Events
 
@@ -128,9 +107,10 @@ class Consumer(Receiver):
         actions = super().peer_lost(address, endpoint, now)
         if any(partition == address for (_, partition), _ in self._backlog.items()):
             return actions + self._ask_heads(now)
-        if any(is_newcomer(self._sources, address, at, now) for at in self._topics.values()):
+        wishes = self._interest.wishes()
+        if any(is_newcomer(self._sources, address, wish.at, now) for wish in wishes):
             self._missed = True
-            self._heads_at, self._heads_pause = now, _HEADS_RETRY_S
+            self._heads_at, self._heads_pause = now, HEADS_RETRY_S
         return actions
 
     def subscribed(self, prefix: bytes, now: float) -> list[Action]:
@@ -149,6 +129,8 @@ class Consumer(Receiver):
                 return self._on_head(message, now)
             case StoreHello():
                 return self._on_store_hello(message, origin, now)
+            case DirectOffset():
+                return self._on_direct_offset(message, now)
             case _:
                 self.stats.refused += 1
                 return []
@@ -166,66 +148,82 @@ class Consumer(Receiver):
             if asking:
                 self._heads_at, self._heads_pause = now + pause, pause
             actions += asking
-        return actions + self._fetch(now) + self._expire(now)
+        if self._settles_at is not None and now >= self._settles_at:
+            self._settles_at, self._settled = None, True
+            actions.append(Settled())
+        return [*actions, *self._look(now), *self._fetch(now), *self._expire(now)]
 
     def next_deadline(self) -> float | None:
         """When `tick` has something to do."""
-        return self._first_of(self._heads_at)
+        return self._first_of(self._heads_at, self._settles_at, self._lookups.next_deadline())
 
     # Decisions
 
+    def _listen(self, prefix: str, now: float, *, exact: bool) -> list[Action]:
+        actions: list[Action] = [
+            Subscribe(subscription(kind, prefix, exact=exact)) for kind in (Record, Head)
+        ]
+        return actions + self._ask_heads(now)
+
     def _on_arrival(self, arrival: Arrival, now: float) -> list[Action]:
         key = (arrival.run.topic, arrival.run.partition)
-        partition = self._backlog.get(key) or self._begin(key, arrival.run.first, now)
+        partition = self._backlog.get(key)
+        begun: list[Action] = []
         if partition is None:
-            return self._unopened(key)
+            partition, begun = self._begin(key, arrival.run.first, now)
+            if partition is None:
+                return self._unopened(key)
         run = self._believed(arrival, partition)
-        return [] if run is None else self._take(partition, run, arrival.origin, now)
+        if run is None:
+            return begun
+        if self._stands(key):
+            partition.intake.announce(run.next)
+            return begun
+        return begun + self._take(partition, run, arrival.origin, now)
 
     def _hand_on(self, run: Run) -> Action:
-        self._paused = self._paused or self.full
+        self._stalled = self._stalled or self.full
         return Deliver(run)
 
     def _on_head(self, head: Head | DirectHead, now: float) -> list[Action]:
         key = (head.subject, head.address)
-        partition = self._backlog.get(key) or self._begin(key, head.sequence + 1, now, head)
+        partition = self._backlog.get(key)
+        begun: list[Action] = []
         if partition is None:
-            return self._unopened(key)
+            partition, begun = self._begin(key, head.sequence + 1, now, head)
+            if partition is None:
+                return self._unopened(key)
         partition.learn(head)
+        if isinstance(head, Head) and self._unproven.is_begun_anew(key, partition, head, now):
+            return [*begun, *self._begin_anew(key, head, now)]
+        if self._stands(key):
+            return begun
         self._backlog.note(key, partition)
-        return self._fetch(now, key) + self._expire(now, key)
-
-    def _expire(self, now: float, only: Key | None = None) -> list[Action]:
-        """Go on behind what is kept nowhere any more."""
-        actions: list[Action] = []
-        for key, partition, floor in self._backlog.gone(only):
-            first = partition.intake.next
-            if first or partition.sought:
-                actions.append(Expire(*key, first, floor))
-                self.stats.expired += floor - first
-            partition.sought = False
-            actions += self._handed_on(self._backlog.skip(key, partition, floor))
-        return [*actions, *self._fetch(now)] if actions else actions
+        return [*begun, *self._fetch(now, key), *self._expire(now, key)]
 
     def _begin(
         self, key: Key, latest: int, now: float, head: Head | DirectHead | None = None
-    ) -> Partition | None:
+    ) -> tuple[Partition | None, list[Action]]:
         """Begin with a partition that was never seen before, if its topic is one of ours."""
         topic, name = key
-        subscribed = self._topics.get(topic)
-        if subscribed is None:
+        wish = self._interest.find(topic)
+        if wish is None:
             self.stats.foreign += 1
-            return None
-        # After a pause, messages may have waited for long: their age says nothing any more.
-        age_head = None if self._paused else head
-        is_new = is_newcomer(self._sources, name, subscribed, now, age_head)
-        first = first_offset(self._start, name, latest, is_new=is_new)
-        partition = self._open(key, first)
+            return None, []
+        if key in self._positions:
+            at = Place(self._positions[key], sought=True)
+        else:
+            # After a pause, messages may have waited for long: their age says nothing any more.
+            age_head = None if self._stalled else head
+            at = place(self._start, name, latest, wish, self._sources, now, age_head)
+        partition = self._begin_with(key, 0 if isinstance(at.first, Instant) else at.first)
         if partition is None:
-            return None
-        named = isinstance(self._start, Mapping) and name in self._start
-        partition.sought = named or isinstance(self._start, int)
-        return partition
+            return None, []
+        self._pauses.found(key)
+        if isinstance(at.first, Instant):
+            return partition, self._lookups.begin(key, at.first, now, fresh=True)
+        partition.sought = at.sought
+        return partition, [Begin(*key, at.first)]
 
     def _on_store_hello(self, hello: StoreHello, origin: Origin, now: float) -> list[Action]:
         if origin is not Origin.STORE:
@@ -237,17 +235,11 @@ class Consumer(Receiver):
 
     def _store_ready(self, store: str, now: float) -> list[Action]:
         self._backlog.retry()
-        return [self._hello(store), *self._fetch(now)]
+        if self._named and not self._settled and self._settles_at is None:
+            self._settles_at = now + SETTLED_S
+        return [self._hello(store), *self._lookups.repeat(), *self._fetch(now)]
 
     def _hello(self, store: str) -> Send:
-        topics = () if self._start == "latest" else tuple(self._topics)
+        everything = self._named or self._start != "latest"
+        topics = self._interest.questions() if everything else ()
         return Send(ConsumerHello(store, self.address, topics))
-
-    def _ask_heads(self, now: float) -> list[Action]:
-        """Ask the stores what there is; again later, in case nobody could hear us yet."""
-        self._heads_pause = _HEADS_RETRY_S
-        self._heads_at = now + _HEADS_RETRY_S
-        if self._start == "latest" and not self._backlog.items() and not self._missed:
-            self._heads_at = None
-            return []
-        return [Send(GetHeads(topic, self.address)) for topic in self._topics]

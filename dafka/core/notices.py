@@ -18,6 +18,24 @@ def hopeless(key: Key, missing: int) -> Warn:
     return Warn(f"gap {key[0]} {key[1]}", text)
 
 
+def begun_anew(key: Key, position: int, end: int) -> Warn:
+    """A consumer's position lies beyond what the partition's own producer has."""
+    text = (
+        f"topic {key[0]} partition {key[1]}: the position {position} lies beyond its end, {end}: "
+        "its producer began it anew; going on at its first record"
+    )
+    return Warn(f"anew {key[0]} {key[1]}", text)
+
+
+def timeless(key: Key) -> Warn:
+    """No store can tell where a partition was at a time."""
+    text = (
+        f"topic {key[0]} partition {key[1]}: no store tells when records arrived (C stores "
+        "cannot): beginning with the earliest record"
+    )
+    return Warn(f"timeless {key[0]}", text)
+
+
 def skipped(key: Key, first: int, end: int) -> Warn:
     """A store goes on behind records that have expired everywhere."""
     text = (

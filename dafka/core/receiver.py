@@ -94,7 +94,7 @@ class Receiver(Role):
         self._backlog.extend(now)
         return self._fetch(now)
 
-    def _open(self, key: Key, first: int) -> Partition | None:
+    def _begin_with(self, key: Key, first: int) -> Partition | None:
         """Begin with a partition that was never heard of; None if there are too many."""
         if self._backlog.crowded:
             self.stats.refused += 1

@@ -244,7 +244,7 @@ class StoreWriter(Receiver):
         self._born[key] = min(at, self._born.get(key, at))
 
     def _partition(self, key: Key) -> Partition | None:
-        return self._backlog.get(key) or self._open(key, 0)
+        return self._backlog.get(key) or self._begin_with(key, 0)
 
     def _ack(self, key: Key) -> Send:
         self.stats.acks += 1

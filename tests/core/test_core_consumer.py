@@ -29,6 +29,7 @@ from support.machines import (
 from dafka.config import ConsumerConfig
 from dafka.core.actions import (
     Action,
+    Begin,
     ConnectStore,
     Deliver,
     DisconnectStore,
@@ -44,6 +45,7 @@ from protocol import (
     Ack,
     ConsumerHello,
     DirectHead,
+    DirectOffset,
     DirectRecord,
     Fetch,
     GetHeads,
@@ -100,7 +102,7 @@ def _until(consumer: Consumer, end: float) -> list[tuple[float, Action]]:
 
 def test_direct_answers_and_hellos_are_let_in_at_the_start() -> None:
     actions = Consumer(CONSUMER, ConsumerConfig(), DIRECT).start(0.0)
-    kinds = (DirectRecord, DirectHead, StoreHello)
+    kinds = (DirectRecord, DirectHead, StoreHello, DirectOffset)
     assert actions == [Subscribe(subscription(kind, CONSUMER)) for kind in kinds]
 
 
@@ -225,7 +227,7 @@ def test_latest_begins_with_the_first_record_that_is_heard() -> None:
 @pytest.mark.parametrize("head", [_head(5), _head(5, None), _stored_head(5)])
 def test_latest_begins_behind_the_first_head_that_is_heard(head: Head | DirectHead) -> None:
     consumer = _consumer("latest")
-    assert consumer.receive(head, 0.1) == []
+    assert consumer.receive(head, 0.1) == [Begin(*KEY, 6)]
     assert consumer.partitions() == {KEY: 6}
     assert offsets(consumer.receive(live(5, 7), 0.2)) == [6]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from protocol import (
     Ack,
     ConsumerHello,
     DirectHead,
+    DirectOffset,
     DirectRecord,
     Fetch,
     GetHeads,
@@ -100,14 +102,21 @@ def _lives(*more: st.SearchStrategy[Step]) -> st.SearchStrategy[list[Step]]:
 
 
 _partitions = st.sampled_from([PRODUCER, OTHER_PRODUCER])
+_where = st.builds(
+    DirectOffset, st.just(CONSUMER), _partitions, st.just(TOPIC), _small, _small, _nodes
+)
 
 
 @given(
-    st.sampled_from(["earliest", "latest", 5, {PRODUCER: 3}]),
+    st.sampled_from(["earliest", "latest", 5, {PRODUCER: 3}, datetime.fromtimestamp(0.005, UTC)]),
     _lives(
         _step("take"),
         _step("seek", _partitions, _small),
         _step("seek_all", st.sampled_from(["earliest", "latest"])),
+        _step("seek_time", _small),
+        _step("pause", _partitions),
+        _step("resume", _partitions),
+        _step("message", _where, _origins),
     ),
 )
 @MANY

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.machines import CONSUMER, ENDPOINT, PRODUCER, READER, TOPIC
 
-from dafka.config import Start
+from dafka.beginning import Start
 from dafka.core.sources import Sources
 from dafka.core.start import NEWCOMER_S, first_offset, is_newcomer
 from protocol import DirectHead, Head

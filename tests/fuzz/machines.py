@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from support.machine_shells import (
@@ -28,7 +29,15 @@ from support.machines import (
 )
 
 from dafka.core.run import Arrival, Origin
-from protocol import DirectRecord, Message, Record, RemoteProtocolError, parse, subscription
+from protocol import (
+    DirectOffset,
+    DirectRecord,
+    Message,
+    Record,
+    RemoteProtocolError,
+    parse,
+    subscription,
+)
 from protocol.fuzz import Fuzzer
 from protocol.grammar import KINDS
 from tests.fuzz.tally import Found, Tally
@@ -39,6 +48,7 @@ STEPS = 100
 _NODES = (PRODUCER, OTHER_PRODUCER, WRITER, READER, OTHER_READER, CONSUMER, OTHER_CONSUMER)
 _TOPICS = (TOPIC, "flights2", "")
 _BEYOND = 2**64 - 8
+_THEN = datetime.fromtimestamp(0.005, UTC)
 _PAUSES = (0.0, 0.001, 0.01, 0.5, 3.0, 100.0, -1.0)
 
 
@@ -100,13 +110,22 @@ class Life:
     # What happens to one kind of them
 
     def _consumer(self) -> tuple[Callable[[], Shell], tuple[Callable[[], Step], ...]]:
-        start: Any = self.random.choice(("earliest", "latest", 5, {PRODUCER: 3}))
+        starts: tuple[Any, ...] = ("earliest", "latest", 5, {PRODUCER: 3}, _THEN)
+        start = self.random.choice(starts)
         return lambda: ConsumerShell(start), (
             lambda: ("take", ()),
             lambda: ("take", ()),
             lambda: ("seek", (self.random.choice(_NODES[:2]), self._small())),
             lambda: ("seek_all", (self.random.choice(("earliest", "latest")),)),
+            lambda: ("seek_time", (self._small(),)),
+            lambda: ("pause", (self.random.choice(_NODES[:2]),)),
+            lambda: ("resume", (self.random.choice(_NODES[:2]),)),
+            lambda: ("message", (self._where(), Origin.STORE)),
         )
+
+    def _where(self) -> DirectOffset:
+        partition, store = self.random.choice(_NODES[:2]), self.random.choice(_NODES)
+        return DirectOffset(CONSUMER, partition, TOPIC, self._small(), self._small(), store)
 
     def _writer(self) -> tuple[Callable[[], Shell], tuple[Callable[[], Step], ...]]:
         return WriterShell, (lambda: ("commit", ()),)

@@ -401,6 +401,10 @@ class ConsumerNode(Node):
         self.expired: list[tuple[int, int]] = []
         """The ranges that the user was told to be kept nowhere any more."""
         self.delivered = 0
+        self.begun: dict[Key, int] = {}
+        """Where each partition began, as its user was told."""
+        self.settled = False
+        """Whether it said that it knows all partitions there were."""
         self._queue: deque[Run] = deque()
         self._patience = patience
 
@@ -434,6 +438,12 @@ class ConsumerNode(Node):
             world.note(self, f"delivers {world.trace.span(run)}")
         self._queue.append(run)
         world.after(world.random.uniform(0, self._patience), self._take)
+
+    def _begin(self, action: act.Begin) -> None:
+        self.begun[action.topic, action.partition] = action.offset
+
+    def _settled(self, action: act.Settled) -> None:
+        self.settled = True
 
     @property
     def eager(self) -> bool:

@@ -19,8 +19,20 @@ from support.machines import (
     sent,
 )
 
+from dafka.beginning import Instant
 from dafka.config import ConsumerConfig, ProducerConfig, StoreConfig
-from dafka.core.actions import Action, Append, Deliver, Drop, Expire, Locate, Read, Send, SendDirect
+from dafka.core.actions import (
+    Action,
+    Append,
+    Begin,
+    Deliver,
+    Drop,
+    Expire,
+    Locate,
+    Read,
+    Send,
+    SendDirect,
+)
 from dafka.core.consumer import Consumer
 from dafka.core.extent import Extent
 from dafka.core.producer import Producer
@@ -96,6 +108,7 @@ class ConsumerShell(Shell):
         self.machine = Consumer(CONSUMER, config, DIRECT)
         self.next: dict[tuple[str, str], int] = {}
         self.queue: list[Run] = []
+        self.met: set[tuple[str, str]] = set()
         self.perform(self.machine.start(self.now))
         self.perform(self.machine.subscribe(TOPIC, self.now))
 
@@ -104,6 +117,9 @@ class ConsumerShell(Shell):
         for action in actions:
             if isinstance(action, Deliver):
                 self._delivered(action.run)
+            if isinstance(action, Begin):
+                assert action.found == ((action.topic, action.partition) not in self.met)
+                self.met.add((action.topic, action.partition))
             if isinstance(action, Expire):
                 self._go_on((action.topic, action.partition), action.first, action.end)
         for fetch in sent(actions, Fetch):
@@ -128,6 +144,7 @@ class ConsumerShell(Shell):
         self.machine.forgotten([part for part in self.queue if part.partition == partition])
         self.queue = [part for part in self.queue if part.partition != partition]
         self.next[(TOPIC, partition)] = offset
+        self.met.add((TOPIC, partition))
         self.perform(self.machine.seek(TOPIC, partition, offset, self.now))
 
     def seek_all(self, start: str) -> None:
@@ -136,9 +153,31 @@ class ConsumerShell(Shell):
         self.next = {}
         self.perform(self.machine.seek_all(start, self.now))
 
+    def seek_time(self, time_ms: int) -> None:
+        self.machine.forgotten(self.queue)
+        self.queue = []
+        self.next = {}
+        self.perform(self.machine.seek_time(Instant(time_ms), None, self.now))
+
+    def pause(self, partition: str) -> None:
+        """Pause, and throw away what waits to be taken."""
+        key = (TOPIC, partition)
+        gone = [part for part in self.queue if part.partition == partition]
+        self.machine.forgotten(gone)
+        self.queue = [part for part in self.queue if part.partition != partition]
+        known = self.machine.partitions()
+        at = {key: gone[0].first if gone else known[key]} if key in known else {}
+        self.next |= at
+        self.perform(self.machine.pause(TOPIC, partition, at))
+
+    def resume(self, partition: str) -> None:
+        self.perform(self.machine.resume(TOPIC, partition, self.now))
+
     def check(self) -> None:
         backlog = self.machine._backlog
         assert 0 <= backlog._held <= BUFFER
+        for key in [*self.machine.paused(), *self.machine._lookups._open]:
+            assert key not in backlog.behind
         assert backlog._held == sum(p.intake.waiting_bytes for _, p in backlog.items())
         assert self.machine._pending == sum(part.cost for part in self.queue)
         for key, offset in self.next.items():
