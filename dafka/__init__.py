@@ -30,8 +30,9 @@ if TYPE_CHECKING:
         RecordsExpired,
         StoreError,
     )
-    from dafka.io.consumer import Consumer, Record
+    from dafka.io.consumer import Consumer
     from dafka.io.producer import Producer
+    from dafka.io.records import Position, Record
     from dafka.io.store import Store
     from dafka.io.tower import Tower
 
@@ -42,6 +43,7 @@ __all__ = [
     "Consumer",
     "ConsumerConfig",
     "DafkaError",
+    "Position",
     "Producer",
     "ProducerConfig",
     "ProtocolError",
@@ -65,11 +67,12 @@ _WHERE = {
     "Consumer": "dafka.io.consumer",
     "ConsumerConfig": "dafka.config",
     "DafkaError": "dafka.errors",
+    "Position": "dafka.io.records",
     "Producer": "dafka.io.producer",
     "ProducerConfig": "dafka.config",
     "ProtocolError": "dafka.errors",
     "PublishTimeout": "dafka.errors",
-    "Record": "dafka.io.consumer",
+    "Record": "dafka.io.records",
     "RecordsExpired": "dafka.errors",
     "Run": "dafka.core.run",
     "Store": "dafka.io.store",

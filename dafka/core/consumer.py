@@ -6,8 +6,6 @@ runs, delivers what `Deliver` says and stops reading while `full` is true.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from dafka.beginning import Instant
 from dafka.config import ConsumerConfig
 from dafka.core.actions import Action, Begin, Deliver, Send, Settled, Subscribe
@@ -43,20 +41,9 @@ _MISSED_PAUSE_S = 16.0
 class Consumer(Standing):
     """The consumer's machine."""
 
-    def __init__(
-        self,
-        address: str,
-        config: ConsumerConfig,
-        direct: str,
-        positions: Mapping[Key, int] | None = None,
-    ) -> None:
-        """`direct` is a second address: answers to it are heard from stores only.
-
-        `positions` are those that a named consumer has kept; None: it has no name. One that is
-        named learns of all partitions there are, says `Begin` of each, and `Settled` when that is
-        done: so that its next life can tell which partitions have come since.
-        """
-        super().__init__(address, config, direct, positions)
+    def __init__(self, address: str, config: ConsumerConfig, direct: str) -> None:
+        """`direct` is a second address: answers to it are heard from stores only."""
+        super().__init__(address, config, direct)
         self._stalled = False
         self._settles_at: float | None = None
         self._settled = False

@@ -43,14 +43,14 @@ class Standing(Receiver):
         address: str,
         config: ConsumerConfig,
         direct: str,
-        positions: Mapping[Key, int] | None,
     ) -> None:
+        """`direct` is a second address: answers to it are heard from stores only."""
         super().__init__(address, config, direct, from_stores=True)
         self.stats = ConsumerStats()
         self._start = config.beginning
-        self._named = positions is not None
-        self._positions = dict(positions or {})
-        self._unproven = Unproven(self._positions)
+        self._named = False
+        self._positions: dict[Key, int] = {}
+        self._unproven = Unproven(())
         self._interest = Interest()
         self._pauses = Pauses()
         self._lookups = Lookups(address)
@@ -59,6 +59,16 @@ class Standing(Receiver):
         self._heads_pause = HEADS_RETRY_S
 
     # Commands
+
+    def remember(self, positions: Mapping[Key, int]) -> None:
+        """Before the start: this consumer has a name, and these are the positions it has kept.
+
+        One that is named learns of all partitions there are, says `Begin` of each, and `Settled`
+        when that is done: so that its next life can tell which partitions have come since.
+        """
+        self._named = True
+        self._positions = dict(positions)
+        self._unproven = Unproven(self._positions)
 
     def seek(self, topic: str, partition: str, offset: int, now: float) -> list[Action]:
         """Continue a partition at `offset`, older or newer. The shell forgets what is queued."""
@@ -124,6 +134,10 @@ class Standing(Receiver):
             for key, partition in self._backlog.items()
             if key not in self._lookups
         }
+
+    def known(self) -> list[Key]:
+        """Every partition that was heard of, or sought."""
+        return [key for key, _ in self._backlog.items()]
 
     def paused(self) -> set[Key]:
         """The partitions that are paused."""

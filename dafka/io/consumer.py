@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from time import monotonic
 from typing import Any
 
@@ -13,63 +11,73 @@ from gevent.event import Event
 
 from dafka.config import ConsumerConfig
 from dafka.core import consumer as core
-from dafka.core.actions import Deliver, Expire
+from dafka.core.actions import Begin, Deliver, Expire, Settled
 from dafka.core.run import Run
 from dafka.errors import Closed, ConfigError, RecordsExpired
+from dafka.io.commits import Commits
 from dafka.io.driver import Driver
-from dafka.io.life import Life, configured, new_address, node_logger
+from dafka.io.life import configured, new_address, node_logger
 from dafka.io.node import Wiring
-from dafka.names import check_offset, check_partition, check_topic
+from dafka.io.places import Places
+from dafka.io.records import Position, Record
+from dafka.names import check_pattern, check_topic
 
 _YIELD_S = 0.02
 """A user's loop that finds records without waiting lets the node work this often."""
 _LOOK_EVERY = 64
+_STOP_S = 2.0
 
 logger = node_logger("consumer")
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One record: where it is (topic, partition, offset) and what it says."""
-
-    topic: str
-    partition: str
-    offset: int
-    content: bytes
-
-
-class Consumer(Life):
+class Consumer(Places):
     """Delivers the records of topics: each partition in order, once, without gaps.
 
     Iterate it, `poll` it, or take whole `runs`. Use one consumer from one thread.
+
+    With a `name` it keeps its positions, and its next life goes on where it was: what was saved
+    was handled, which is when the user has come back for the next record (or run), has left the
+    `with` without an error, or has called `commit`.
     """
 
     def __init__(
         self,
-        *topics: str,
+        *topics: str | Iterable[str],
+        pattern: str | Iterable[str] = (),
         config: ConsumerConfig | None = None,
         on_expired: Callable[[RecordsExpired], object] | None = None,
+        on_partition: Callable[[Position], object] | None = None,
         **settings: Any,
     ) -> None:
         """Opens nothing. `settings` are fields of `ConsumerConfig`; `ConfigError` if unusable.
 
+        `topics` are names, or lists of them. Topics that match a `pattern`, such as `sensor.*`,
+        are wanted as well, whenever they turn up.
+
         `on_expired` is called, where records that no store keeps any more would have come, with
         their range; without it a warning is logged. Delivery goes on behind them.
+
+        `on_partition` is called with each partition that is found, and where its delivery begins,
+        before the first of its records.
         """
-        if not topics:
-            raise ConfigError("a consumer needs at least one topic")
-        self.topics = tuple(dict.fromkeys(check_topic(topic) for topic in topics))
+        super().__init__()
+        names = [name for one in topics for name in ([one] if isinstance(one, str) else one)]
+        self.topics = tuple(dict.fromkeys(check_topic(topic) for topic in names))
+        patterns = [pattern] if isinstance(pattern, str) else pattern
+        self.patterns = tuple(dict.fromkeys(check_pattern(one) for one in patterns))
+        if not self.topics and not self.patterns:
+            raise ConfigError("a consumer needs at least one topic, or a pattern of topics")
         self.config = configured(ConsumerConfig, config, settings)
+        if settings.get("offsets") and not self.config.name:
+            raise ConfigError("offsets are given, but no name: positions are kept by name")
+        self._commits = Commits(self.config) if self.config.name else None
         self.address = new_address()
         self._direct = new_address()
         self._machine = core.Consumer(self.address, self.config, self._direct)
         self._on_expired = on_expired or _log_expired
-        self._queue: deque[Run | Expire] = deque()
-        self._run: Run | None = None
-        self._at = 0
+        self._on_partition = on_partition
         self._arrived = Event()
         self._yielded = 0.0
-        self._stopped = False
 
     @property
     def endpoint(self) -> str:
@@ -78,34 +86,63 @@ class Consumer(Life):
         return self._wiring.publisher.endpoint
 
     def start(self) -> Consumer:
-        """Open sockets and subscribe; returns at once, whether or not a tower is there."""
+        """Open sockets and subscribe; returns at once, whether or not a tower is there.
+
+        Raises `StoreError` if the positions cannot be used, or another process uses them.
+        """
         if self.started:
             raise Closed("a consumer can be started once")
+        self._open_commits()
+        try:
+            driver = self._open_node()
+        except BaseException:
+            if self._commits is not None:
+                self._commits.close()
+            raise
+        driver.start()
+        driver.failed.rawlink(lambda _: self._arrived.set())
+        self.drivers = (driver,)
+        if self._commits is not None:
+            self._commits.start(driver, self._progress)
+        logger.info("consumer started %s address=%s", self._what, self.address)
+        return self
+
+    def _open_node(self) -> Driver:
         driver = Driver("consumer", logger)
         self._wiring = Wiring(
             "consumer", self.address, self.config, self._machine, driver, direct=self._direct
         )
-        driver.add_executors({Deliver: self._deliver, Expire: self._expire})
+        driver.add_executors(
+            {
+                Begin: self._begin,
+                Deliver: self._deliver,
+                Expire: self._expire,
+                Settled: self._settled,
+            }
+        )
         now = driver.now()
         self._wiring.open(now)
         driver.perform(self._machine.start(now))
-        for topic in self.topics:
-            driver.perform(self._machine.subscribe(topic, now))
-        driver.start()
-        driver.failed.rawlink(lambda _: self._arrived.set())
-        self.drivers = (driver,)
-        logger.info("consumer started topics=%s address=%s", ",".join(self.topics), self.address)
-        return self
+        self._subscribe(driver, now)
+        return driver
 
     def stop(self, timeout: float | None = None) -> None:
-        """End the consumer; iterations end. Records not yet taken are not counted as taken."""
+        """End the consumer; iterations end. Records not yet taken are not counted as taken.
+
+        Saves the positions of a named consumer: of the records that its user has come back from.
+        """
         if not self.started or self._stopped:
             return
         self._stopped = True
-        self.driver.stop(timeout)
+        until = monotonic() + (_STOP_S if timeout is None else timeout)
+        if self._commits is not None:
+            self._commits.stop(max(0.0, until - monotonic()))
+        self.driver.stop(None if timeout is None else max(0.0, until - monotonic()))
         self._wiring.close()
+        if self._commits is not None:
+            self._commits.close()
         self._arrived.set()
-        logger.info("consumer stopped topics=%s", ",".join(self.topics))
+        logger.info("consumer stopped %s", self._what)
 
     # Taking records
 
@@ -141,76 +178,11 @@ class Consumer(Life):
         while (run := self._take_run(timeout)) is not None:
             yield run
 
-    # Positions
-
-    def position(self, partition: str | None = None) -> Any:
-        """The offset of the next record `poll` gives, by partition: `{partition: offset}`.
-
-        With a partition's name, its offset alone, or None if it is not known yet. A partition
-        name is unique in a cluster, so topics need not be named.
-        """
-        positions = {name: at for (_, name), at in self._machine.partitions().items()}
-        for run in reversed(self._queue):
-            positions[run.partition] = run.first
-        if self._run is not None and self._at < len(self._run):
-            positions[self._run.partition] = self._run.first + self._at
-        return positions if partition is None else positions.get(partition)
-
-    def seek(self, partition: str, offset: int, topic: str | None = None) -> None:
-        """Continue a partition at `offset`, back or ahead, whether or not it is known yet.
-
-        `topic` need only be given where the consumer has several and the partition is new.
-        """
-        check_partition(partition)
-        check_offset(offset, f"partition {partition}: offset")
-        known = [name for name, part in self._machine.partitions() if part == partition]
-        if topic is None and not known and len(self.topics) > 1:
-            raise ConfigError(f"partition {partition} is not known yet: name its topic in seek")
-        name = topic or (known or list(self.topics))[0]
-        if name not in self.topics:
-            raise ConfigError(f"topic {name!r} is not one of this consumer's topics")
-        driver = self._open_driver()
-        self._forget(partition)
-        driver.perform(self._machine.seek(name, partition, offset, driver.now()))
-        driver.wake()
-
-    def seek_to_earliest(self) -> None:
-        """Continue every partition at its first record; new ones begin there as well."""
-        self._seek_all("earliest")
-
-    def seek_to_latest(self) -> None:
-        """Continue every partition behind the last record known; new ones begin at latest."""
-        self._seek_all("latest")
-
-    def behind(self) -> int:
-        """Records known to exist that this consumer has not received yet."""
-        return self._machine.behind()
-
     def stats(self) -> core.ConsumerStats:
         """Counters since the start."""
         return self._machine.stats
 
     # Inside
-
-    def _seek_all(self, start: str) -> None:
-        driver = self._open_driver()
-        self._forget(None)
-        driver.perform(self._machine.seek_all(start, driver.now()))
-        driver.wake()
-
-    def _open_driver(self) -> Driver:
-        if self._stopped or not self.driver.running:
-            self.check_alive()
-            raise Closed(f"topics {', '.join(self.topics)}: this consumer is not running")
-        return self.driver
-
-    def _forget(self, partition: str | None) -> None:
-        """Throw away what is queued of one partition, or all."""
-        gone = [item for item in self._queue if partition in (None, item.partition)]
-        self._queue = deque(one for one in self._queue if partition not in (None, one.partition))
-        self._machine.forgotten([item for item in gone if isinstance(item, Run)])
-        if self._run is not None and partition in (None, self._run.partition):
-            self._run = None
 
     def _deliver(self, action: Deliver) -> None:
         self._queue.append(action.run)
@@ -220,34 +192,74 @@ class Consumer(Life):
         self._queue.append(action)
         self._arrived.set()
 
+    def _begin(self, action: Begin) -> None:
+        if self._commits is not None:
+            self._commits.began((action.topic, action.partition), action.offset)
+        if action.found and self._on_partition is not None:
+            self._queue.append(action)
+            self._arrived.set()
+
     def _take_run(self, timeout: float | None) -> Run | None:
         if self._stopped:
             return None
-        current = self._run
-        if current is not None and self._at < len(current):
+        self._came_back()
+        run = self._run
+        if run is not None and self._at < len(run):  # begun by `poll`
             self._run = None
-            return current.since(current.first + self._at)
-        self._let_others_work()
-        return self._next_run(timeout)
+            run = run.since(run.first + self._at)
+        else:
+            self._let_others_work()
+            run = self._next_run(timeout)
+        self._given = run
+        return run
 
     def _next_run(self, timeout: float | None) -> Run | None:
         until = None if timeout is None else monotonic() + timeout
+        self._came_back()
+        self._back = True
+        try:
+            run = self._wait_for_run(until)
+        finally:
+            self._back = False
+        if run is None:
+            return None
+        driver = self.driver
+        was_full = self._machine.full
+        actions = self._machine.taken(run, driver.now())
+        if was_full and not self._machine.full:
+            driver.post(lambda _: actions)
+        self._sure = 0
+        if self._commits is not None:
+            self._commits.look()
+        return run
+
+    def _wait_for_run(self, until: float | None) -> Run | None:
         while True:
             left = None if until is None else max(0.0, until - monotonic())
             if not self._queue and not self._wait(left):
                 return None
             if self._stopped:  # while others worked
                 return None
-            run = self._queue.popleft()
-            if isinstance(run, Run):
-                break
-            self._on_expired(RecordsExpired(run.topic, run.partition, run.first, run.end))
-        driver = self.driver
-        was_full = self._machine.full
-        actions = self._machine.taken(run, driver.now())
-        if was_full and not self._machine.full:
-            driver.post(lambda _: actions)
-        return run
+            item = self._queue[0]
+            if isinstance(item, Run) and self._commits is not None:
+                key = (item.topic, item.partition)
+                if self._commits.is_open(key):
+                    self._commits.settle(key)  # the queue may be another one after that
+                    continue
+            self._queue.popleft()
+            if isinstance(item, Run):
+                return item
+            self._tell(item)
+
+    def _tell(self, item: Expire | Begin) -> None:
+        """Let the user know of what is no record."""
+        if isinstance(item, Begin):
+            if self._on_partition is not None:
+                self._on_partition(Position(item.topic, item.partition, item.offset))
+            return
+        self._on_expired(RecordsExpired(item.topic, item.partition, item.first, item.end))
+        if self._commits is not None:
+            self._commits.note((item.topic, item.partition), item.end)
 
     def _wait(self, timeout: float | None) -> bool:
         until = None if timeout is None else monotonic() + timeout

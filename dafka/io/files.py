@@ -13,3 +13,13 @@ def sync_directory(directory: Path) -> None:
         os.fsync(names)
     finally:
         os.close(names)
+
+
+def make_directory(directory: Path) -> None:
+    """Create a directory such that it survives a power failure: its parents must know it."""
+    if directory.is_dir():
+        return
+    if directory.parent != directory:
+        make_directory(directory.parent)
+    directory.mkdir(exist_ok=True)
+    sync_directory(directory.parent)

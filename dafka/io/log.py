@@ -40,7 +40,7 @@ from dafka.io.log_load import load
 from dafka.io.log_reading import Oldest, Reader
 from dafka.io.log_writing import Writer
 
-__all__ = ["MAX_CONTENT_BYTES", "Damage", "Damaged", "Extent", "Log", "Moved", "Oldest"]
+__all__ = ["MAX_CONTENT_BYTES", "Damage", "Damaged", "Database", "Extent", "Log", "Moved", "Oldest"]
 
 _SETTINGS = {
     "eviction_policy": "none",
@@ -83,10 +83,14 @@ class _BytesDisk(diskcache.Disk):  # type: ignore[misc]
         """Leave alone what only a foreign entry can have named."""
 
 
-class _Cache(diskcache.Cache):  # type: ignore[misc]
-    """A Cache that uses connections lent to it, never its own once it has been opened."""
+class Database(diskcache.Cache):  # type: ignore[misc]
+    """A Cache that uses connections lent to it, never its own once it has been opened.
+
+    Raises what the system and SQLite raise (`log_connections.FAILURES`), `Moved` and `Closed`.
+    """
 
     def __init__(self, directory: Path, synchronous: int) -> None:
+        """`synchronous` is that of SQLite (see `log_connections.SYNCHRONOUS`)."""
         try:
             super().__init__(str(directory), BUSY_TIMEOUT_S, _BytesDisk, **_SETTINGS)
             self.reset("sqlite_synchronous", synchronous)
@@ -95,7 +99,7 @@ class _Cache(diskcache.Cache):  # type: ignore[misc]
         self.connections = Connections(directory / DATABASE, synchronous)
 
     @contextmanager
-    def lend(self) -> Iterator[_Cache]:
+    def lend(self) -> Iterator[Database]:
         """This Cache with a connection for the calling thread."""
         with self.connections.lend() as connection:
             self._local.pid, self._local.con = os.getpid(), connection
@@ -105,7 +109,7 @@ class _Cache(diskcache.Cache):  # type: ignore[misc]
                 del self._local.con
 
     @contextmanager
-    def change(self) -> Iterator[_Cache]:
+    def change(self) -> Iterator[Database]:
         """The same within a transaction, which is durable when this ends without an error."""
         try:
             # Before as well: a connection that is opened now would be one to other files.
@@ -146,7 +150,7 @@ class Log:
         once the log is open."""
         self._clock = clock
         self._lock: DirectoryLock | None = None
-        self._cache: _Cache | None = None
+        self._cache: Database | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -174,7 +178,7 @@ class Log:
         self._lock = take(self.directory)
         self._begin()
         try:
-            self._cache = _Cache(self.directory, self._synchronous)
+            self._cache = Database(self.directory, self._synchronous)
             with self._cache.lend() as cache:
                 cache.add(fmt.VERSION_KEY, fmt.VERSION)
                 cache.add(fmt.IDENTITY_KEY, uuid4().hex.upper().encode())
@@ -372,13 +376,13 @@ class Log:
         """
         return check(self._index, self._opened().lend, self._reader, progress)
 
-    def _opened(self) -> _Cache:
+    def _opened(self) -> Database:
         if self._cache is None:
             raise Closed(f"the log in {self.directory} is not open")
         return self._cache
 
-    def _lend(self) -> AbstractContextManager[_Cache]:
+    def _lend(self) -> AbstractContextManager[Database]:
         return self._opened().lend()
 
-    def _change(self) -> AbstractContextManager[_Cache]:
+    def _change(self) -> AbstractContextManager[Database]:
         return self._opened().change()

@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 from dafka.errors import StoreError
-from dafka.io.files import sync_directory
+from dafka.io.files import make_directory, sync_directory
 from dafka.io.log_connections import WHAT_EMPTY_MEANS
 from dafka.io.log_format import VERSION, VERSION_KEY
 
@@ -68,7 +68,7 @@ def take(directory: Path) -> DirectoryLock:
     Raises `StoreError`; a foreign directory is left exactly as it is.
     """
     try:
-        _make(directory)
+        make_directory(directory)
         began = (directory / LOCK).exists()
         if not began:
             _recognise(directory, began)
@@ -87,16 +87,6 @@ def take(directory: Path) -> DirectoryLock:
             " Give a directory that this user can read and write"
         ) from error
     return lock
-
-
-def _make(directory: Path) -> None:
-    """Create the directory such that it survives a power failure: its parents must know it."""
-    if directory.is_dir():
-        return
-    if directory.parent != directory:
-        _make(directory.parent)
-    directory.mkdir(exist_ok=True)
-    sync_directory(directory.parent)
 
 
 def mark(directory: Path) -> None:

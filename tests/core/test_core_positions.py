@@ -57,7 +57,8 @@ def _named(
     **settings: Any,
 ) -> Consumer:
     config = ConsumerConfig(start=start, **settings)
-    consumer = Consumer(CONSUMER, config, DIRECT, positions or {})
+    consumer = Consumer(CONSUMER, config, DIRECT)
+    consumer.remember(positions or {})
     consumer.start(0.0)
     consumer.subscribe(TOPIC, 0.0, since, settled=settled and since is not None)
     return consumer
@@ -119,7 +120,8 @@ def test_position_is_taken_up_by_whatever_is_heard_first() -> None:
 
 
 def test_named_consumer_of_the_latest_records_asks_for_all_partitions() -> None:
-    consumer = Consumer(CONSUMER, ConsumerConfig(start="latest"), DIRECT, {})
+    consumer = Consumer(CONSUMER, ConsumerConfig(start="latest"), DIRECT)
+    consumer.remember({})
     consumer.start(0.0)
     assert sent(consumer.subscribe(TOPIC, 0.0), GetHeads) == [GetHeads(TOPIC, CONSUMER)]
     hellos = sent(_prove(consumer), ConsumerHello)
