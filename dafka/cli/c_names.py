@@ -86,4 +86,4 @@ def console_consumer(
     """
     start = "earliest" if from_beginning else None
     settings = configure(ConsumerConfig, config, verbose, {"sub": sub, "pub": pub, "start": start})
-    print_records(topic, settings, "text")
+    print_records([topic], settings, "text")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
 
 import click
 
@@ -18,6 +20,8 @@ from dafka.cli.options import (
     common,
     configure,
     json_option,
+    offsets_option,
+    time_option,
     towers,
 )
 from dafka.cli.stdio import Output
@@ -59,7 +63,10 @@ FORMATS: dict[str, Callable[[Run], bytes]] = {
 
 
 class Printing:
-    """Prints runs until enough records came, or none came for too long."""
+    """Prints runs until enough records came, or none came for too long.
+
+    A record was handled, as positions count it, once it has been written to the output.
+    """
 
     def __init__(
         self,
@@ -68,13 +75,16 @@ class Printing:
         *,
         count: int | None = None,
         timeout: float | None = None,
+        commits: bool = False,
     ) -> None:
         self._consumer = consumer
+        self._commits = commits
         self._form = form
         self._left = count
         self._timeout = timeout
         self._buffer: list[bytes] = []
         self._buffered = 0
+        self._runs: list[Run] = []
 
     def run(self, interrupts: nodes.Interrupts) -> None:
         """Print; `Fault` if silence ended it before there were enough records."""
@@ -88,6 +98,7 @@ class Printing:
             if self._buffer and (run is None or self._buffered >= BATCH_BYTES or self._left == 0):
                 output.write(b"".join(self._buffer))
                 self._buffer, self._buffered = [], 0
+                self._commit()
         if self._left != 0:
             self._check_silence(self._left, self._consumer.behind())
 
@@ -106,6 +117,11 @@ class Printing:
     def _next_run(self, timeout: float | None) -> Run | None:
         return next(self._consumer.runs(timeout=timeout), None)
 
+    def _commit(self) -> None:
+        runs, self._runs = self._runs, []
+        for run in runs:
+            self._consumer.commit(run, wait=False)
+
     def _add(self, run: Run) -> None:
         if self._left is not None:
             run = run.until(run.first + self._left)
@@ -114,6 +130,8 @@ class Printing:
             text = self._form(run)
             self._buffer.append(text)
             self._buffered += len(text)
+            if self._commits:
+                self._runs.append(run)
 
 
 def _start(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> str | int | None:
@@ -125,23 +143,33 @@ def _start(_ctx: click.Context, _parameter: click.Parameter, value: str | None) 
 
 
 def print_records(
-    topic: str,
+    topics: Sequence[str],
     config: ConsumerConfig,
     form: str,
     *,
+    patterns: Sequence[str] = (),
     count: int | None = None,
     timeout: float | None = None,
 ) -> None:
-    """Print the records of a topic until a signal, `count` or `timeout` ends it."""
-    consumer = dafka.Consumer(topic, config=config)
-    printing = Printing(consumer, FORMATS[form], count=count, timeout=timeout)
+    """Print the records of topics until a signal, `count` or `timeout` ends it."""
+    commits = bool(config.name) and config.auto_commit
+    consumer = dafka.Consumer(topics, pattern=patterns, config=replace(config, auto_commit=False))
+    printing = Printing(consumer, FORMATS[form], count=count, timeout=timeout, commits=commits)
     nodes.run(consumer, printing.run)
 
 
 @click.command(cls=Command, kinds=[ConsumerConfig])
 @common
 @towers
-@click.argument("topic")
+@click.argument("topics", nargs=-1, metavar="TOPIC...")
+@click.option(
+    "--pattern",
+    "patterns",
+    multiple=True,
+    metavar="PATTERN",
+    help="Topics that match as well, also those that come later: such as 'sensor.*'; may be "
+    "repeated.",
+)
 @click.option(
     "--from",
     "start",
@@ -151,6 +179,15 @@ def print_records(
     metavar="[earliest|latest|OFFSET]",
     help="Where to begin: an offset counts for every partition; default: latest.",
 )
+@time_option("--from-time", "Begin with the first record that reached a store at TIME or later.")
+@click.option(
+    "--name",
+    cls=Setting,
+    setting="name",
+    metavar="NAME",
+    help="Go on where the consumer of this name was, and save how far this one comes.",
+)
+@offsets_option
 @click.option("--count", type=Whole(min=1), metavar="N", help="End after N records.")
 @click.option(
     "--format",
@@ -174,19 +211,26 @@ def consume(
     tower: tuple[str, ...],
     sub: str | None,
     pub: str | None,
-    topic: str,
+    topics: tuple[str, ...],
+    patterns: tuple[str, ...],
     start: str | int | None,
+    from_time: datetime | None,
+    name: str | None,
+    offsets: str | None,
     count: int | None,
     form: str,
     as_json: bool,
     timeout: float | None,
 ) -> None:
-    """Print the records of TOPIC, each as a line.
+    """Print the records of TOPIC, or of several, each as a line.
 
     --format json prints an object per line with topic, partition, offset and content; where a
     content is not valid UTF-8, content_base64 takes the place of content (and partition_base64
     that of the partition of a foreign producer). --json is short for it.
     The other formats print contents as they are, byte by byte.
+
+    With --name, a record counts as handled once it has been printed. After kill -9 some are
+    printed again, and none is left out. `dafka offsets` shows and sets positions.
 
     Runs until Ctrl-C, SIGTERM or SIGHUP, or until its output is closed (exit code 0).
 
@@ -194,7 +238,23 @@ def consume(
     Example:
       dafka consume hello --from earliest
       dafka consume hello --from 100 --count 10 --json | jq .content
+      dafka consume --pattern 'sensor.*' --name billing
     """
-    flags = {"tower": tower, "sub": sub, "pub": pub, "start": start}
+    if not topics and not patterns:
+        raise click.MissingParameter(param_hint="'TOPIC'", param_type="argument")
+    if start is not None and from_time is not None:
+        raise click.UsageError("Give either --from or --from-time.")
+    begin = start if from_time is None else from_time
+    flags = {"tower": tower, "sub": sub, "pub": pub, "start": begin}
+    flags |= {"name": name, "offsets": offsets}
     settings = configure(ConsumerConfig, config, verbose, flags)
-    print_records(topic, settings, "json" if as_json else form, count=count, timeout=timeout)
+    if offsets and not settings.name:
+        raise click.UsageError("--offsets needs --name: positions are kept by name.")
+    print_records(
+        topics,
+        settings,
+        "json" if as_json else form,
+        patterns=patterns,
+        count=count,
+        timeout=timeout,
+    )

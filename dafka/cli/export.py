@@ -124,7 +124,7 @@ def fill(writer: ArchiveWriter, config: ConsumerConfig, timeout: float, threads:
     left = sum(part.next - part.first for part in lacking)
     total = writer.contents.total
     topics = dict.fromkeys(part.topic for part in lacking)
-    consumer = dafka.Consumer(*topics, config=replace(config, start=Only(lacking)))
+    consumer = dafka.Consumer(*topics, config=replace(config, start=Only(lacking), name=""))
     nodes.start(consumer)
     try:
         with progress(total, initial=total - left) as bar:

@@ -6,11 +6,13 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
+from datetime import datetime
 from typing import Any, TypeVar
 
 import click
 
 from dafka import settings
+from dafka.beginning import instant, read_time
 from dafka.cli import limits, logs, signals
 from dafka.config import TowerConfig
 from dafka.errors import ConfigError, DafkaError
@@ -200,6 +202,38 @@ def acks_option(function: Function) -> Function:
         type=Whole(min=1),
         metavar="N",
         help="Stores that must acknowledge each record; default: 1.",
+    )(function)
+
+
+def _time(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> datetime | None:
+    try:
+        when = None if value is None else read_time(value)
+        if when is not None:
+            instant(when)
+    except ConfigError as error:
+        raise click.BadParameter(f"{error}.") from error
+    return when
+
+
+def time_option(name: str, text: str) -> Callable[[Function], Function]:
+    """Add an option that is a time; `text` begins its help."""
+    return click.option(
+        name,
+        callback=_time,
+        metavar="TIME",
+        help=f"{text} ISO 8601, such as 2026-11-25T17:00:00Z; without a zone it is local time.",
+    )
+
+
+def offsets_option(function: Function) -> Function:
+    """Add `--offsets`."""
+    return click.option(
+        "--offsets",
+        cls=Setting,
+        setting="offsets",
+        metavar="DIR",
+        help="Directory of positions; default: dafka/offsets in $XDG_STATE_HOME, or in "
+        "~/.local/state.",
     )(function)
 
 

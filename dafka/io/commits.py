@@ -60,12 +60,7 @@ class Commits:
         self._threads = Threads(1)
         try:
             saved = self._threads.run(self._offsets.open)
-            if saved.damaged:
-                raise StoreError(
-                    f"the positions of consumer {self._offsets.name!r} in "
-                    f"{self._offsets.directory} are damaged: {saved.damaged[0]} cannot be read; "
-                    "set it anew by `dafka offsets reset`"
-                )
+            self._check(saved)
             now = time.time()
             wanted = [(topic, False) for topic in topics] + [(one, True) for one in patterns]
             new = [Subscription(*one, now) for one in wanted if one not in saved.subscriptions]
@@ -76,6 +71,20 @@ class Commits:
         self._subscriptions = [saved.subscriptions[w] for w in wanted if w in saved.subscriptions]
         self._subscriptions += new
         return saved
+
+    def _check(self, saved: Saved) -> None:
+        name, directory = self._offsets.name, self._offsets.directory
+        for topic, partition in saved.damaged[:1]:
+            raise StoreError(
+                f"the position of consumer {name!r} in topic {topic} partition {partition} is "
+                f"damaged in {directory}: set it anew by `dafka offsets set`"
+            )
+        for text in saved.unreadable:
+            logger.warning(
+                "consumer %r: since when it has subscribed to %s is damaged in %s: partitions "
+                "that came while it was away begin where `start` says",
+                *(name, text, directory),
+            )
 
     def start(self, driver: Driver, progress: Callable[[], bool]) -> None:
         """Save what is noted. `progress` notes how far the user is; True if it may go on so."""

@@ -51,8 +51,10 @@ class Saved:
     """When each position was saved, in seconds since 1970."""
     subscriptions: dict[tuple[str, bool], Subscription] = field(default_factory=dict)
     """By text, and whether that is a pattern."""
-    damaged: list[str] = field(default_factory=list)
-    """What is there, and cannot be read."""
+    damaged: list[Key] = field(default_factory=list)
+    """Positions that are there, and cannot be read."""
+    unreadable: list[str] = field(default_factory=list)
+    """Subscriptions of which that is so."""
 
     def enter(self, key: bytes, entry: bytes) -> None:
         """Take in an entry as it is kept."""
@@ -61,14 +63,14 @@ class Saved:
         if key[:1] == POSITION:
             place = _parse_position_key(key)
             if not sound or len(rest) != _OFFSET_BYTES + _TIME_BYTES:
-                self.damaged.append(f"the position in topic {place[0]} partition {place[1]}")
+                self.damaged.append(place)
                 return
             self.positions[place] = int.from_bytes(rest[:_OFFSET_BYTES], "big")
             self.times[place] = int.from_bytes(rest[_OFFSET_BYTES:], "big") / 1000
         else:
             text, pattern = _text(key[2:]), key[1:2] == b"p"
             if not sound or len(rest) != _TIME_BYTES + 1:
-                self.damaged.append(f"the subscription to {text}")
+                self.unreadable.append(text)
                 return
             since = int.from_bytes(rest[:_TIME_BYTES], "big") / 1000
             self.subscriptions[text, pattern] = Subscription(text, pattern, since, rest[-1] == 1)

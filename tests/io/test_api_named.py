@@ -117,6 +117,20 @@ class TestAutomatic:
             _divide(consumer)
         assert saved(place) == {stored.partition: 7}
 
+    def test_where_a_partition_begins_is_saved_before_its_first_record_is_given(
+        self, named, nodes, stored, place
+    ):
+        """Else a crash would move it: the next life might begin at what is the latest then."""
+        consumer = named(start="latest", commit_interval_s=1000.0)
+        until(lambda: consumer.position(stored.partition) == 1000)
+        stored.publish(b"news")
+        take(consumer, 1)
+        assert saved(place) == {stored.partition: 1000}
+        other = nodes.producer()
+        fill(other, 5)
+        take(consumer, 1)
+        assert saved(place)[other.partition] == 0
+
     def test_saving_is_rare_however_many_records_are_handled(self, named, stored, monkeypatch):
         consumer = named(commit_interval_s=1000.0)
         commits = []

@@ -88,7 +88,7 @@ def test_a_damaged_position_is_named_and_not_believed(at):
         saved = Saved()
         saved.enter(name, value)
         assert saved.positions == {}
-        assert saved.damaged[0].startswith("the position in topic t partition ")
+        assert saved.damaged == [("t", B if name == other else A)]
 
 
 def test_a_damaged_subscription_is_named():
@@ -96,7 +96,7 @@ def test_a_damaged_subscription_is_named():
     key = fmt.subscription_key(one)
     saved = Saved()
     saved.enter(key, fmt.subscription(key, one)[:-1] + b"\1")
-    assert (saved.subscriptions, saved.damaged) == ({}, ["the subscription to t"])
+    assert (saved.subscriptions, saved.unreadable) == ({}, ["t"])
 
 
 # Whose they are
