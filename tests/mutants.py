@@ -71,8 +71,8 @@ MUTANTS = (
     Mutant(
         "a consumer gets its topic, and none that begins like it",
         "consumer",
-        "Subscribe(subscription(kind, topic, exact=True))",
-        "Subscribe(subscription(kind, topic))",
+        "return self._listen(topic, now, exact=True)",
+        "return self._listen(topic, now, exact=False)",
         "core/test_core_consumer.py::test_subscription_ends_the_topic_so_that_longer_names_stay_out",
     ),
     Mutant(
@@ -130,5 +130,26 @@ MUTANTS = (
         "many = rule.records is not None and left >= rule.records",
         "many = rule.records is not None and records > rule.records",
         "core/test_core_retention.py::test_by_records_there_are_never_fewer_left",
+    ),
+    Mutant(
+        "what came while a named consumer was away comes from its first record on",
+        "start",
+        "return Place(0, sought=True)",
+        "return Place(latest, sought=True)",
+        "core/test_core_positions.py::test_partition_that_came_since_begins_with_its_first_record_also_if_it_is_heard_live",
+    ),
+    Mutant(
+        "what is paused keeps nothing and asks for nothing",
+        "standing",
+        "return key in self._pauses.keys or key in self._lookups",
+        "return key in self._lookups",
+        "core/test_core_positions.py::test_paused_partition_delivers_nothing_keeps_nothing_and_asks_for_nothing",
+    ),
+    Mutant(
+        "of stores that tell where a partition was at a time, the latest place counts",
+        "lookups",
+        "max(lookup.answers.values(), default=None)",
+        "min(lookup.answers.values(), default=None)",
+        "core/test_core_positions.py::test_largest_answer_counts_once_all_stores_have_answered",
     ),
 )

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import click
 
@@ -18,9 +19,9 @@ from dafka.cli.options import (
     Setting,
     Whole,
     common,
-    configure,
     json_option,
     offsets_option,
+    reach,
     time_option,
     towers,
 )
@@ -206,11 +207,6 @@ def print_records(
     "records that are known to exist have not come, or if no tower answered.",
 )
 def consume(
-    config: str | None,
-    verbose: bool,
-    tower: tuple[str, ...],
-    sub: str | None,
-    pub: str | None,
     topics: tuple[str, ...],
     patterns: tuple[str, ...],
     start: str | int | None,
@@ -221,6 +217,7 @@ def consume(
     form: str,
     as_json: bool,
     timeout: float | None,
+    **given: Any,
 ) -> None:
     """Print the records of TOPIC, or of several, each as a line.
 
@@ -245,9 +242,7 @@ def consume(
     if start is not None and from_time is not None:
         raise click.UsageError("Give either --from or --from-time.")
     begin = start if from_time is None else from_time
-    flags = {"tower": tower, "sub": sub, "pub": pub, "start": begin}
-    flags |= {"name": name, "offsets": offsets}
-    settings = configure(ConsumerConfig, config, verbose, flags)
+    settings = reach(ConsumerConfig, given, start=begin, name=name, offsets=offsets)
     if offsets and not settings.name:
         raise click.UsageError("--offsets needs --name: positions are kept by name.")
     print_records(
