@@ -1,8 +1,8 @@
 """Nodes under full load, which tell how far they have come.
 
-As a program (`python -m tests.support.loading ROLE TOWER`) it publishes records of 100 bytes as fast
-as it can (`publish`), or reads them all from the earliest on (`read`), and prints how many are
-acknowledged or delivered, ten times a second. It ends with its standard input.
+As a program (`python -m tests.support.loading ROLE TOWER`) it publishes records of 100 bytes as
+fast as it can (`publish`), or reads them all from the earliest on (`read`), and prints how many
+are acknowledged or delivered, ten times a second. It ends with its standard input.
 """
 
 from __future__ import annotations
