@@ -20,6 +20,7 @@ from protocol.messages import (
     DirectHead,
     DirectOffset,
     DirectRecord,
+    DirectRecords,
     Fetch,
     GetHeads,
     GetOffset,
@@ -27,6 +28,7 @@ from protocol.messages import (
     Message,
     NodeBeacon,
     Record,
+    Records,
     StoreHello,
     TopicDeleted,
     TowerBeacon,
@@ -55,6 +57,8 @@ _TOPIC_AND_ADDRESS: dict[type, tuple[str, str]] = {
     TopicDeleted: ("the tool", "the store"),
     GetOffset: ("the producer", "who asks"),
     DirectOffset: ("who asked", "the producer"),
+    Records: ("name of the topic", "the producer"),
+    DirectRecords: ("who fetched the records", "the producer"),
     NodeBeacon: ("", "the node"),
     TowerBeacon: ("", "the node"),
 }
@@ -65,6 +69,8 @@ _OTHERWISE: dict[type, dict[str, str]] = {
     Fetch: {"store": "extension: the store reader that shall answer"},
     TopicDeleted: {"sequence": "how many records were deleted"},
     DirectOffset: {"sequence": "the first record that arrived at or after that time"},
+    Records: {"sequence": "offset of the first record"},
+    DirectRecords: {"sequence": "offset of the first record"},
 }
 
 _MEANINGS = {
@@ -84,6 +90,8 @@ _MEANINGS = {
     "endpoint": "where the node listens",
     "role": "extension: what the node is",
     "version": "extension: its version",
+    "runs": "extension: DIRECT-RECORDS are welcome",
+    "runs_port": "extension: where it publishes RECORDS",
 }
 
 _EXAMPLE = """\
@@ -185,9 +193,17 @@ def _describe(message: Message) -> list[str]:
     for field in fields(message):
         value = getattr(message, field.name)
         if value is not None:
-            size = f"{len(value)} bytes" if isinstance(value, bytes) else meanings[field.name]
-            lines.append(f"  {field.name:<9}{value!r}  ({size})")
+            lines.append(f"  {field.name:<9}{_shown(value, meanings.get(field.name, ''))}")
     return lines
+
+
+def _shown(value: object, meaning: str) -> str:
+    """Return a value and what it means; bytes tell how many they are."""
+    if isinstance(value, bytes):
+        meaning = f"{len(value)} bytes"
+    elif isinstance(value, tuple) and not meaning:
+        meaning = f"{len(value)} records"
+    return f"{value!r}  ({meaning})"
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from protocol.primitives import MAX_STRING_BYTES, MAX_TEXT_BYTES, decode_text, e
 BEACON_ID = b"B"
 WELCOME_ID = b"W"
 
-# node-beacon  = %s"B", address, host, port     [, role, version [, age]]
-# tower-beacon = %s"B", address, endpoint       [, role, version [, age]]
+# node-beacon  = %s"B", address, host, port     [, role, version [, age [, runs-port]]]
+# tower-beacon = %s"B", address, endpoint       [, role, version [, age [, runs-port]]]
 # welcome      = %s"W"
 #
 # address      = *OCTET
@@ -29,16 +29,19 @@ WELCOME_ID = b"W"
 # version      = *255OCTET                 ; an empty frame stands for "not told"
 # age          = 1*20DIGIT                 ; extension: milliseconds since the node's start, so
 #                                          ; that a consumer can tell new producers from old ones
+# runs-port    = 1*5DIGIT                  ; extension: where on the same host the node publishes
+#                                          ; RECORDS in place of RECORD
 NODE_FIELDS = ("address", "host", "port")
 TOWER_FIELDS = ("address", "endpoint")
 EXTENSION_FIELDS = ("role", "version")
-MAX_AGE_DIGITS = 20
+MAX_AGE = 10**20 - 1
+MAX_PORT = 65_535
 
 _SCHEME = "://"
 
 
 def parse_beacon(frames: Sequence[bytes]) -> NodeBeacon | TowerBeacon:
-    """Return the beacon; surplus frames that are not a role and a version are ignored."""
+    """Return the beacon; surplus frames that are no extensions are ignored."""
     if frames[0] != BEACON_ID:
         raise RemoteProtocolError("a beacon begins with the frame 'B' alone", "id", 1)
     is_tower = len(frames) > 2 and _SCHEME.encode() in frames[2][:MAX_TEXT_BYTES]
@@ -68,12 +71,16 @@ def _parse_extensions(surplus: Sequence[bytes]) -> list[Any]:
             decode_text(frame) if 0 < len(frame) <= MAX_STRING_BYTES else None
             for frame in surplus[:texts]
         ),
-        *(int(frame) if _is_age(frame) else None for frame in surplus[texts : texts + 1]),
+        *(_number(frame, MAX_AGE) for frame in surplus[texts : texts + 1]),
+        *(_number(frame, MAX_PORT) or None for frame in surplus[texts + 1 : texts + 2]),
     ]
 
 
-def _is_age(frame: bytes) -> bool:
-    return len(frame) <= MAX_AGE_DIGITS and frame.isdigit()
+def _number(frame: bytes, largest: int) -> int | None:
+    if len(frame) > len(str(largest)) or not frame.isdigit():
+        return None
+    number = int(frame)
+    return number if number <= largest else None
 
 
 def build_beacon(message: Beacon) -> list[bytes]:
@@ -87,18 +94,28 @@ def build_beacon(message: Beacon) -> list[bytes]:
     if (_SCHEME.encode() in frames[2]) is not is_tower:
         reason = f"a tower's endpoint contains {_SCHEME!r}, a node's host does not"
         raise LocalProtocolError(reason, "endpoint" if is_tower else "host", frame=2)
-    told = (message.role, message.version, message.age_ms)
+    told = (message.role, message.version, message.age_ms, message.runs_port)
     if any(value is not None for value in told):
         for name in EXTENSION_FIELDS:
             frames.append(_build_extension(getattr(message, name), name, len(frames)))
-    if message.age_ms is not None:
+    if any(value is not None for value in told[2:]):
         frames.append(_build_age(message.age_ms, len(frames)))
+    if message.runs_port is not None:
+        frames.append(_build_port(message.runs_port, len(frames)))
     return frames
 
 
-def _build_age(value: int, number: int) -> bytes:
-    if not isinstance(value, int) or not 0 <= value < 10**MAX_AGE_DIGITS:
+def _build_age(value: int | None, number: int) -> bytes:
+    if value is None:
+        return b""
+    if not isinstance(value, int) or not 0 <= value <= MAX_AGE:
         raise LocalProtocolError(f"{value!r} is no number of milliseconds", "age_ms", frame=number)
+    return b"%d" % value
+
+
+def _build_port(value: int, number: int) -> bytes:
+    if not isinstance(value, int) or not 0 < value <= MAX_PORT:
+        raise LocalProtocolError(f"{value!r} is no port", "runs_port", frame=number)
     return b"%d" % value
 
 

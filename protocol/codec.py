@@ -15,9 +15,11 @@ from protocol.extensions import MAX_BLOCK_BYTES, build_block, parse_block
 from protocol.grammar import KINDS, Kind
 from protocol.messages import (
     DirectRecord,
+    DirectRecords,
     Message,
     NodeBeacon,
     Record,
+    Records,
     TowerBeacon,
     Welcome,
 )
@@ -28,7 +30,7 @@ _BY_TYPE: dict[type, Kind] = {kind.message: kind for kind in KINDS}
 _BEACON_PREFIX = {NodeBeacon: BEACON_ID, TowerBeacon: BEACON_ID, Welcome: WELCOME_ID}
 
 SEQUENCE_BYTES = 8
-"""A RECORD's header ends with its sequence: so many bytes, big-endian."""
+"""The header of records ends with their sequence: so many bytes, big-endian."""
 
 
 def parse(frames: Sequence[bytes]) -> Message:
@@ -48,7 +50,21 @@ def parse(frames: Sequence[bytes]) -> Message:
     _check_frames(kind, len(frames))
     values, end = _parse_header(kind, header)
     trailing = parse_block(header[end : end + MAX_BLOCK_BYTES + 1], kind.extensions)
-    return kind.message(*values, *frames[1:], **trailing)
+    content = frames[1:] if kind.contents is None else [_parse_contents(kind, frames[1])]
+    message = kind.message(*values, *content, **trailing)
+    if reason := _beyond(message):
+        raise RemoteProtocolError(reason, "contents", frame=1)
+    return message
+
+
+def _beyond(message: Message) -> str:
+    """Return what is wrong where records would have offsets that no record can have."""
+    if not isinstance(message, Records | DirectRecords):
+        return ""
+    count = len(message.contents)
+    if message.sequence + count <= 1 << 8 * SEQUENCE_BYTES:
+        return ""
+    return f"{count} records from {message.sequence} on pass the last sequence there is"
 
 
 def _check_frames(kind: Kind, number: int) -> None:
@@ -68,6 +84,14 @@ def _parse_header(kind: Kind, header: bytes) -> tuple[list[Any], int]:
         raise _remote_error(kind, header, error) from error
     values = [parsed[name] for name in kind.fields]
     return [tuple(v) if isinstance(v, list) else v for v in values], stream.tell()
+
+
+def _parse_contents(kind: Kind, frame: bytes) -> Any:
+    try:
+        return kind.contents.parse(frame)
+    except ConstructError as error:
+        reason = f"{kind.name}: {_reason(error)}"
+        raise RemoteProtocolError(reason, "contents", frame=1) from error
 
 
 def _remote_error(kind: Kind, header: bytes, error: ConstructError) -> RemoteProtocolError:
@@ -93,18 +117,31 @@ def build(message: Message) -> list[bytes]:
     """Return the frames of a message, or raise `LocalProtocolError`."""
     kind = _BY_TYPE.get(type(message))
     if kind is not None:
-        content = [_content(message)] if kind.frames == 2 else []
-        return [_build_header(kind, message), *content]
+        header = _build_header(kind, message)
+        content = [_content(kind, message)] if kind.frames == 2 else []
+        if reason := _beyond(message):
+            raise LocalProtocolError(reason, "contents", frame=1)
+        return [header, *content]
     if isinstance(message, (NodeBeacon, TowerBeacon, Welcome)):
         return build_beacon(message)
     raise LocalProtocolError(f"{type(message).__name__} is not a message", "id")
 
 
-def _content(message: Message) -> bytes:
+def _content(kind: Kind, message: Message) -> bytes:
+    if kind.contents is not None:
+        return _build_contents(kind, cast("Records | DirectRecords", message).contents)
     content = cast("Record | DirectRecord", message).content
     if not isinstance(content, bytes):
         raise LocalProtocolError(f"{type(content).__name__} is not bytes", "content", frame=1)
     return content
+
+
+def _build_contents(kind: Kind, contents: Any) -> bytes:
+    try:
+        return bytes(kind.contents.build(contents))
+    except ConstructError as error:
+        reason = f"{kind.name}: {_reason(error)}"
+        raise LocalProtocolError(reason, "contents", frame=1) from error
 
 
 def _build_header(kind: Kind, message: Message) -> bytes:
@@ -119,15 +156,15 @@ def _build_header(kind: Kind, message: Message) -> bytes:
     return header + build_block(extensions, len(header))
 
 
-def record_prefix(message: Record | DirectRecord) -> bytes:
-    """Return the header of a record without its sequence, the last 8 bytes.
+def record_prefix(message: Record | DirectRecord | Records | DirectRecords) -> bytes:
+    """Return the header of a record, or of records, without the sequence, the last 8 bytes.
 
     Of two headers that begin with the same prefix and are 8 bytes longer, both are records
     that differ in sequence (and content) only. This holds for the prefix of a parsed message
     whether or not its own header had trailing bytes; a header had none exactly if its length
     is that of the prefix plus 8.
     """
-    return build(message)[0][:-SEQUENCE_BYTES]
+    return _build_header(_BY_TYPE[type(message)], message)[:-SEQUENCE_BYTES]
 
 
 def subscription(message_type: type[Message], topic: str = "", *, exact: bool = False) -> bytes:

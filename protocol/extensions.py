@@ -66,7 +66,11 @@ BYTES = Extension("bytes", 5)
 # a store that was away deletes them as well instead of offering them again.
 DELETED = Extension("deleted", 6)
 
-_NUMBERS = (EARLIEST, ACKED, AGE, BYTES, DELETED)
+# On FETCH: the answer may come as DIRECT-RECORDS, which reference nodes do not know. 1 is the only
+# form there is.
+RUNS = Extension("runs", 7)
+
+_NUMBERS = (EARLIEST, ACKED, AGE, BYTES, DELETED, RUNS)
 
 
 def _no_address(text: Any) -> str:

@@ -23,13 +23,14 @@ from protocol.messages import (
     Message,
     NodeBeacon,
     Record,
+    Records,
     TowerBeacon,
     Welcome,
 )
 from protocol.primitives import MAX_STRING_BYTES, decode_text
 
 _IDS = [*(kind.id for kind in KINDS), BEACON_ID, WELCOME_ID, b"", b"\0", b"\1"]
-_TO_A_TOPIC = (Record, Head, GetHeads, DeleteTopic)
+_TO_A_TOPIC = (Record, Records, Head, GetHeads, DeleteTopic)
 _NUMBERS = (0, 1, 2, 255, 256, 100_000, 2**31, 2**32 - 1, 2**63, 2**64 - 1)
 _KEPT = 50
 """Valid frames remembered to be damaged."""
@@ -87,7 +88,10 @@ class Fuzzer:
         values: dict[str, Any] = {name: self._field(name) for name in kind.fields}
         if kind.message not in _TO_A_TOPIC and chance.random() < 0.9:
             values["topic"] = self._address()
-        if kind.frames == 2:
+        if kind.contents is not None:
+            values["contents"] = self._contents()
+            values["sequence"] = min(values["sequence"], 2**64 - len(values["contents"]))
+        elif kind.frames == 2:
             values["content"] = self._bytes()
         for extension in kind.extensions:
             if chance.random() < 0.3:
@@ -113,6 +117,7 @@ class Fuzzer:
         told: tuple[Any, ...] = ()
         if chance.random() < 0.5:
             told = ("producer", "0.1.0", chance.choice((None, 0, 10**12)))
+            told = (*told, chance.choice((None, 1, 50_000, 65_535)))
         port = chance.choice(("0", "1", "65535", "65536", "-1", "x", ""))
         host = chance.choice(("", "127.0.0.1", "[::1]", "no such host", "caf\udce9"))
         return chance.choice(
@@ -140,6 +145,13 @@ class Fuzzer:
         if chance.random() < 0.85:
             return chance.randrange(30)
         return min(chance.choice(_NUMBERS), (1 << bits) - 1)
+
+    def _contents(self) -> tuple[bytes, ...]:
+        """Contents of records: any, or of the same length, as most are."""
+        count = self.random.randint(1, 9)
+        if self.random.random() < 0.5:
+            return tuple(self._bytes() for _ in range(count))
+        return (self._bytes(),) * count
 
     def _bytes(self) -> bytes:
         size = self.random.choice((0, 1, 3, 8, 20, 100, 255, 300))

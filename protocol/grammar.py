@@ -1,8 +1,8 @@
 """The header of every data message, in the order of the protocol's table of messages.
 
 Declarations only: `codec` reads and writes frames by them. The ABNF above each is the rule it
-declares; `topic`, `version`, `string` and so on are those of `primitives`, and `[block]` is
-the trailing block of `extensions`.
+declares; `topic`, `version`, `string` and so on are those of `primitives`, `contents` that of
+`contents`, and `[block]` is the trailing block of `extensions`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Any
 
 from construct import Const, Struct
 
-from protocol.extensions import ACKED, AGE, BYTES, DELETED, EARLIEST, STORE, Extension
+from protocol.contents import Contents
+from protocol.extensions import ACKED, AGE, BYTES, DELETED, EARLIEST, RUNS, STORE, Extension
 from protocol.messages import (
     Ack,
     ConsumerHello,
@@ -22,11 +23,13 @@ from protocol.messages import (
     DirectHead,
     DirectOffset,
     DirectRecord,
+    DirectRecords,
     Fetch,
     GetHeads,
     GetOffset,
     Head,
     Record,
+    Records,
     StoreHello,
     TopicDeleted,
 )
@@ -165,6 +168,26 @@ DirectOffsetHeader = Struct(
     "time_ms" / Number8,
 )
 
+# records = %s"R" topic version address subject sequence, contents
+RecordsHeader = Struct(
+    "id" / Const(b"R"),
+    "topic" / InlineTopic,
+    "version" / Version,
+    "address" / String,
+    "subject" / String,
+    "sequence" / Number8,
+)
+
+# direct-records = %s"S" topic version address subject sequence, contents
+DirectRecordsHeader = Struct(
+    "id" / Const(b"S"),
+    "topic" / InlineTopic,
+    "version" / Version,
+    "address" / String,
+    "subject" / String,
+    "sequence" / Number8,
+)
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -176,6 +199,8 @@ class Kind:
     header: Any
     route: str
     extensions: tuple[Extension, ...] = ()
+    contents: Any = None
+    """What the second frame is, where it is not the content of one record."""
 
     @cached_property
     def fields(self) -> tuple[str, ...]:
@@ -185,7 +210,8 @@ class Kind:
     @cached_property
     def frames(self) -> int:
         """How many frames the message has."""
-        return 2 if "content" in self.message.__dataclass_fields__ else 1
+        content = self.contents or "content" in self.message.__dataclass_fields__
+        return 2 if content else 1
 
 
 _CONSTANT = ("id", "version")
@@ -205,7 +231,7 @@ KINDS = (
         Fetch,
         FetchHeader,
         "consumer or store writer to producer and store readers",
-        (STORE,),
+        (STORE, RUNS),
     ),
     Kind(b"K", "ACK", Ack, AckHeader, "store writer to producer", (STORE,)),
     Kind(
@@ -249,5 +275,21 @@ KINDS = (
         DirectOffsetHeader,
         "store reader to who asked",
         (STORE,),
+    ),
+    Kind(
+        b"R",
+        "RECORDS",
+        Records,
+        RecordsHeader,
+        "producer to consumers and store writers",
+        contents=Contents,
+    ),
+    Kind(
+        b"S",
+        "DIRECT-RECORDS",
+        DirectRecords,
+        DirectRecordsHeader,
+        "producer or store reader to who fetched them",
+        contents=Contents,
     ),
 )

@@ -68,6 +68,7 @@ class Fetch(_Readable):
 
     A reference producer sends at most `count` records, a reference store `count` + 1.
     `store` (extension) is the address of the store reader asked to answer; None asks everybody.
+    `runs` (extension), 1 if it is there: the answer may come as DIRECT-RECORDS.
     """
 
     topic: str
@@ -76,6 +77,7 @@ class Fetch(_Readable):
     sequence: int
     count: int
     store: str | None = None
+    runs: int | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -213,8 +215,34 @@ class DirectOffset(_Readable):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class Records(_Readable):
+    """Ours alone: consecutive records, of which the first is `sequence`, as they are published."""
+
+    topic: str
+    address: str
+    subject: str
+    sequence: int
+    contents: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class DirectRecords(_Readable):
+    """Ours alone: consecutive records sent again to the one who fetched them, who is `topic`."""
+
+    topic: str
+    address: str
+    subject: str
+    sequence: int
+    contents: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class NodeBeacon(_Readable):
-    """A node tells a tower where it listens; an empty `host` means "where this comes from"."""
+    """A node tells a tower where it listens; an empty `host` means "where this comes from".
+
+    Extensions: what it is, its version, how old it is, and the port where it publishes RECORDS in
+    place of RECORD.
+    """
 
     address: str
     host: str
@@ -222,17 +250,19 @@ class NodeBeacon(_Readable):
     role: str | None = None
     version: str | None = None
     age_ms: int | None = None
+    runs_port: int | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class TowerBeacon(_Readable):
-    """A tower tells all nodes where the node `address` listens."""
+    """A tower tells all nodes where the node `address` listens; extensions as in its beacon."""
 
     address: str
     endpoint: str
     role: str | None = None
     version: str | None = None
     age_ms: int | None = None
+    runs_port: int | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -254,6 +284,8 @@ DataMessage = (
     | TopicDeleted
     | GetOffset
     | DirectOffset
+    | Records
+    | DirectRecords
 )
 """What nodes say directly to each other."""
 

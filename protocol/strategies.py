@@ -19,6 +19,7 @@ from protocol.messages import (
     DirectHead,
     DirectOffset,
     DirectRecord,
+    DirectRecords,
     Fetch,
     GetHeads,
     GetOffset,
@@ -26,6 +27,7 @@ from protocol.messages import (
     Message,
     NodeBeacon,
     Record,
+    Records,
     StoreHello,
     TopicDeleted,
     TowerBeacon,
@@ -40,6 +42,7 @@ __all__ = [
     "messages",
     "mutated_frames",
     "records",
+    "runs",
     "topics",
 ]
 
@@ -85,15 +88,30 @@ def records() -> st.SearchStrategy[Record | DirectRecord]:
     return st.builds(lambda kind, *args: kind(*args), kinds, *values)
 
 
+def runs() -> st.SearchStrategy[Records | DirectRecords]:
+    """Records in a row, whether published or fetched."""
+    kinds: st.SearchStrategy[Any] = st.sampled_from([Records, DirectRecords])
+    contents = st.lists(st.binary(max_size=30), min_size=1, max_size=8)
+    alike = st.builds(lambda one, n: [one] * n, st.binary(max_size=30), st.integers(1, 8))
+    values = (topics(), _anyone(), _subjects(), _NUMBERS_8, contents | alike)
+    return st.builds(lambda kind, *args: _run(kind, *args), kinds, *values)
+
+
+def _run(kind: Any, to: str, who: str, about: str, number: int, contents: list[bytes]) -> Any:
+    """The last of the records has a sequence, too."""
+    return kind(to, who, about, min(number, 2**64 - len(contents)), tuple(contents))
+
+
 def _beacons() -> st.SearchStrategy[Message]:
     extension = st.none() | _texts(min_size=1)
     host = _texts().filter(lambda text: "://" not in text)
     endpoint = st.builds("{}://{}".format, _texts(max_size=20), _texts())
     ports = st.integers(0, 65535).map(str) | _texts()
-    ages = st.none() | st.integers(0, 10**20 - 1)
+    ages, runs_ports = st.none() | st.integers(0, 10**20 - 1), st.none() | st.integers(1, 65535)
+    told = (extension, extension, ages, runs_ports)
     return st.one_of(
-        st.builds(NodeBeacon, _anyone(), host, ports, extension, extension, ages),
-        st.builds(TowerBeacon, _anyone(), endpoint, extension, extension, ages),
+        st.builds(NodeBeacon, _anyone(), host, ports, *told),
+        st.builds(TowerBeacon, _anyone(), endpoint, *told),
         st.builds(Welcome),
     )
 
@@ -104,7 +122,8 @@ def messages() -> st.SearchStrategy[Message]:
     store, maybe = st.none() | addresses(), st.none() | _NUMBERS_8
     return st.one_of(
         records(),
-        st.builds(Fetch, to, who, about, number, _NUMBERS_4, store),
+        runs(),
+        st.builds(Fetch, to, who, about, number, _NUMBERS_4, store, maybe),
         st.builds(Ack, to, about, number, store),
         st.builds(Head, to, who, about, number, maybe, maybe, maybe),
         st.builds(DirectHead, to, who, about, number, maybe, store, maybe, maybe, maybe),

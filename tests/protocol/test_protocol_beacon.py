@@ -25,6 +25,19 @@ def test_what_is_not_told_is_an_empty_frame() -> None:
     assert protocol.parse([b"B", A, b"", b"49152", b"", b""]) == NODE
 
 
+def test_port_for_runs_stands_behind_the_age_told_or_not() -> None:
+    node = protocol.NodeBeacon(ADDRESS, "", "1", "producer", "2", 70, 65_535)
+    assert_wire(node, [b"B", A, b"", b"1", b"producer", b"2", b"70", b"65535"])
+    tower = protocol.TowerBeacon(ADDRESS, "tcp://h:1", "producer", "2", runs_port=9)
+    assert_wire(tower, [b"B", A, b"tcp://h:1", b"producer", b"2", b"", b"9"])
+
+
+@pytest.mark.parametrize("port", [b"", b"0", b"65536", b"-1", b"x", b"1" * 9, b"\xb2"])
+def test_what_is_no_port_for_runs_is_not_told(port: bytes) -> None:
+    told = protocol.NodeBeacon(ADDRESS, "", "49152", "producer", "2", 70)
+    assert protocol.parse([*protocol.build(told), port]) == told
+
+
 def test_scheme_in_the_third_frame_makes_a_tower_beacon() -> None:
     frames = [b"B", A, b"tcp://192.0.2.2:49152"]
     assert protocol.parse(frames) == TOWER
@@ -80,6 +93,9 @@ def test_beacon_that_lacks_something_is_refused(
         (protocol.NodeBeacon(ADDRESS, "", 49152), "port", 3),  # type: ignore[arg-type]
         (protocol.NodeBeacon(ADDRESS, "", "1", role=""), "role", 4),
         (protocol.TowerBeacon(ADDRESS, "tcp://h:1", version="x" * 256), "version", 4),
+        (protocol.NodeBeacon(ADDRESS, "", "1", runs_port=0), "runs_port", 7),
+        (protocol.TowerBeacon(ADDRESS, "tcp://h:1", runs_port=65_536), "runs_port", 6),
+        (protocol.TowerBeacon(ADDRESS, "tcp://h:1", age_ms=-1), "age_ms", 5),
     ],
 )
 def test_beacon_that_would_be_misread_is_our_own_fault(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -9,9 +12,11 @@ from wire_vectors import ADDRESS, OTHER, assert_wire, quick
 
 import protocol
 from protocol.grammar import KINDS
-from protocol.strategies import arbitrary_frames, frames, messages, mutated_frames, records
+from protocol.strategies import arbitrary_frames, frames, messages, mutated_frames, records, runs
 
 ACK = b"K" + ADDRESS.encode() + b"\0\1\5hello" + bytes(8)
+ONE, TWO = b"\0\0\0\1\0\0\0\1x", b"\0\0\0\2" + bytes(8)
+RUN = b"Rhello\0\1\2AB\5hello" + bytes(8)
 RECORD = b"Mhello\0\1\2AB\5hello" + bytes(8)
 
 
@@ -62,6 +67,18 @@ def _without_extensions(message: protocol.Message) -> protocol.Message:
     names = [extension.name for kind in KINDS for extension in kind.extensions]
     values = {name: getattr(message, name) for name in message.__dataclass_fields__}
     return type(message)(**{name: v for name, v in values.items() if name not in names})
+
+
+@given(runs(), st.integers(0, 2**64 - 8))
+@quick
+def test_headers_with_the_prefix_of_a_run_differ_in_sequence_only(
+    run: protocol.Records, first: int
+) -> None:
+    header, contents = protocol.build(run)
+    prefix = protocol.record_prefix(run)
+    assert header[:-8] == prefix
+    other = protocol.parse([prefix + first.to_bytes(8, "big"), contents])
+    assert other == dataclasses.replace(run, sequence=first)
 
 
 @given(records(), st.binary(min_size=8, max_size=8))
@@ -119,6 +136,15 @@ def test_inline_topic_may_be_longer_than_a_subject() -> None:
         pytest.param([ACK, b""], "frames", 1, 0, id="a surplus frame"),
         pytest.param([RECORD], "content", 1, 0, id="a record without content"),
         pytest.param([RECORD, b"", b""], "frames", 2, 0, id="a record with surplus frame"),
+        pytest.param([RUN], "content", 1, 0, id="records without contents"),
+        pytest.param([RUN, ONE, b""], "frames", 2, 0, id="records with surplus frame"),
+        pytest.param([RUN, b""], "contents", 1, 0, id="records in an empty frame"),
+        pytest.param([RUN, bytes(4)], "contents", 1, 0, id="no records"),
+        pytest.param([RUN, b"\0\4\0\1" + bytes(4 << 18)], "contents", 1, 0, id="too many records"),
+        pytest.param([RUN, ONE[:7]], "contents", 1, 0, id="a cut length"),
+        pytest.param([RUN, ONE[:-1]], "contents", 1, 0, id="a cut content"),
+        pytest.param([RUN, ONE + b"x"], "contents", 1, 0, id="surplus behind the contents"),
+        pytest.param([RUN[:-8] + b"\xff" * 8, TWO], "contents", 1, 0, id="past the last sequence"),
     ],
 )
 def test_error_names_the_field_and_where_it_begins(
@@ -176,6 +202,22 @@ def test_content_must_be_bytes() -> None:
     assert (caught.value.field, caught.value.frame) == ("content", 1)
 
 
+@pytest.mark.parametrize(
+    ("first", "contents"),
+    [(0, ()), (0, (b"",) * 262_145), (0, ("text",)), (0, b"x"), (0, None), (2**64 - 1, (b"", b""))],
+    ids=["none", "too many", "no bytes", "bytes alone", "no sequence", "past the last sequence"],
+)
+def test_contents_that_do_not_fit_are_our_own_fault(first: int, contents: Any) -> None:
+    with pytest.raises(protocol.LocalProtocolError) as caught:
+        protocol.build(protocol.Records("t", ADDRESS, "t", first, contents))
+    assert (caught.value.field, caught.value.frame) == ("contents", 1)
+
+
+def test_as_many_records_as_there_can_be_end_at_the_last_sequence() -> None:
+    many = protocol.DirectRecords("t", ADDRESS, "t", 2**64 - 262_144, (b"",) * 262_144)
+    assert protocol.parse(protocol.build(many)) == many
+
+
 def test_only_messages_are_built() -> None:
     with pytest.raises(protocol.LocalProtocolError, match="str is not a message"):
         protocol.build("hello")  # type: ignore[arg-type]
@@ -194,6 +236,8 @@ def test_only_messages_are_built() -> None:
         (protocol.ConsumerHello, b"W"),
         (protocol.StoreHello, b"L"),
         (protocol.NodeBeacon, b"B"),
+        (protocol.Records, b"R"),
+        (protocol.DirectRecords, b"S"),
         (protocol.TowerBeacon, b"B"),
         (protocol.Welcome, b"W"),
     ],

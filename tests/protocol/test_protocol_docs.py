@@ -60,7 +60,7 @@ def _rules(text: str) -> set[str]:
     return {" ".join(line.split()) for line in lines if re.match(r"[a-z][a-z0-9-]* += ", line)}
 
 
-@pytest.mark.parametrize("module", ["primitives", "grammar", "beacon", "extensions"])
+@pytest.mark.parametrize("module", ["primitives", "contents", "grammar", "beacon", "extensions"])
 def test_grammar_of_the_code_and_of_the_document_are_the_same(module: str) -> None:
     source = (_ROOT / "protocol" / f"{module}.py").read_text("utf-8")
     comments = "\n".join(line for line in source.splitlines() if line.startswith("# "))

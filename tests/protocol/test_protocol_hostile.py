@@ -77,3 +77,18 @@ def test_beacon_of_many_frames_is_read_by_its_first() -> None:
     seconds, peak = _cost(lambda: protocol.parse(frames))
     assert seconds < 0.5
     assert peak < 20_000_000
+
+
+@pytest.mark.parametrize("count", [b"\0\4\0\0", b"\xff" * 4])
+def test_announced_records_cost_nothing(count: bytes) -> None:
+    frames = [b"R" + RECORD[1:], count + b"\xff" * 1000]
+    seconds, peak = _cost(lambda: _refuse(frames))
+    assert seconds < 0.5
+    assert peak < 500_000
+
+
+def test_most_records_of_one_message_are_read_in_bounded_time_and_memory() -> None:
+    frames = [b"S" + RECORD[1:], (1 << 18).to_bytes(4, "big") + bytes(4 << 18)]
+    seconds, peak = _cost(lambda: protocol.parse(frames))
+    assert seconds < 1
+    assert peak < 12 * len(frames[1])

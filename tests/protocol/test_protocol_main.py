@@ -65,7 +65,7 @@ def test_what_means_something_else_in_a_message_is_told(
 def test_every_message_can_be_told(capsys: pytest.CaptureFixture[str]) -> None:
     for message in (
         protocol.DirectRecord("A", "B", "t", 0, b""),
-        protocol.Fetch("A", "B", "t", 0, 1, "C" * 32),
+        protocol.Fetch("A", "B", "t", 0, 1, "C" * 32, 1),
         protocol.DirectHead("A", "B", "t", 0, 1, "C" * 32, 9, 1, 70),
         protocol.GetHeads("t", "A"),
         protocol.ConsumerHello("A", "B", ("t", "u")),
@@ -74,7 +74,9 @@ def test_every_message_can_be_told(capsys: pytest.CaptureFixture[str]) -> None:
         protocol.TopicDeleted("A", "B", "t", 9),
         protocol.GetOffset("A", "B", "t", 1_700_000_000_000),
         protocol.DirectOffset("A", "B", "t", 9, 1_700_000_000_000, "C" * 32),
-        protocol.TowerBeacon("A", "tcp://h:1", "store", "1", 1),
+        protocol.Records("t", "A", "t", 0, (b"one", b"two")),
+        protocol.DirectRecords("A", "B", "t", 0, (b"one",)),
+        protocol.TowerBeacon("A", "tcp://h:1", "store", "1", 1, 9),
         protocol.Welcome(),
     ):
         assert main([frame.hex() for frame in protocol.build(message)]) == 0
