@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from array import array
+from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from struct import Struct
@@ -65,13 +66,76 @@ def lengths_in(frame: bytes) -> array[int]:
     return lengths
 
 
+def common_length(frame: bytes) -> int | None:
+    """Return the length of every content in a sound frame; None if they differ."""
+    count = count_in(frame)
+    first = frame[COUNT_BYTES : COUNT_BYTES + LENGTH_BYTES]
+    table = memoryview(frame)[COUNT_BYTES : COUNT_BYTES + LENGTH_BYTES * count]
+    return int.from_bytes(first, "big") if table == first * count else None
+
+
 def split(frame: bytes) -> list[bytes]:
     """Return the contents in a sound frame."""
-    lengths = lengths_in(frame)
-    begin = COUNT_BYTES + LENGTH_BYTES * len(lengths)
-    if lengths[0] and lengths.count(lengths[0]) == len(lengths):
-        return list(Struct(f"{lengths[0]}s" * len(lengths)).unpack_from(frame, begin))
-    return [frame[a:b] for a, b in pairwise(accumulate(lengths, initial=begin))]
+    count, each = count_in(frame), common_length(frame)
+    begin = COUNT_BYTES + LENGTH_BYTES * count
+    if each:
+        return list(Struct(f"{each}s" * count).unpack_from(frame, begin))
+    return [frame[a:b] for a, b in pairwise(accumulate(lengths_in(frame), initial=begin))]
+
+
+def cut(frame: bytes, first: int, end: int) -> bytes:
+    """Return the frame of the contents from position `first` to before `end` of a sound one."""
+    count, each = count_in(frame), common_length(frame)
+    begin = COUNT_BYTES + LENGTH_BYTES * count
+    if each is None:
+        lengths = lengths_in(frame)
+        start = begin + sum(lengths[:first])
+        stop = start + sum(lengths[first:end])
+    else:
+        start, stop = begin + each * first, begin + each * end
+    all_ = memoryview(frame)
+    table = all_[COUNT_BYTES + LENGTH_BYTES * first : COUNT_BYTES + LENGTH_BYTES * end]
+    return b"".join((_COUNT.pack(end - first), table, all_[start:stop]))
+
+
+def join(frames: Sequence[bytes]) -> bytes:
+    """Return the frame of the contents of all these sound frames, in order."""
+    begins = [COUNT_BYTES + LENGTH_BYTES * count_in(frame) for frame in frames]
+    views = [memoryview(frame) for frame in frames]
+    tables = [view[COUNT_BYTES:at] for view, at in zip(views, begins, strict=True)]
+    contents = [view[at:] for view, at in zip(views, begins, strict=True)]
+    return b"".join((_COUNT.pack(sum(map(count_in, frames))), *tables, *contents))
+
+
+def fitting(frame: bytes, first: int, most_bytes: int, cost: int = 0) -> int:
+    """Return how many contents from position `first` on fit, if each has a `cost` beside its own.
+
+    At most those that a sound frame has.
+    """
+    each = common_length(frame)
+    if each is None:
+        sizes = [length + cost for length in lengths_in(frame)[first:]]
+        return bisect_right(list(accumulate(sizes)), most_bytes)
+    there = count_in(frame) - first
+    return min(there, max(0, most_bytes) // (each + cost)) if each + cost else there
+
+
+def cuts(frame: bytes, most_bytes: int) -> list[int]:
+    """Return where to cut contents and lengths into parts of at most so many bytes.
+
+    Namely the position that each part ends before; a content that is larger alone is a part.
+    """
+    count, each = count_in(frame), common_length(frame)
+    if each is not None:
+        step = max(1, most_bytes // (each + LENGTH_BYTES))
+        return [*range(step, count, step), count]
+    sizes = [length + LENGTH_BYTES for length in lengths_in(frame)]
+    ends = list(accumulate(sizes, initial=0))
+    found = [0]
+    while found[-1] < count:
+        fit = bisect_right(ends, ends[found[-1]] + most_bytes) - 1
+        found.append(max(fit, found[-1] + 1))
+    return found[1:]
 
 
 class Joined(Construct):  # type: ignore[misc]

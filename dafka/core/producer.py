@@ -9,11 +9,13 @@ A partition can be continued: by a producer that was restarted with its outbox, 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from dafka.config import ProducerConfig
 from dafka.core.actions import Action, Send, SendDirect, SendRun, Subscribe, Warn
 from dafka.core.answerer import Answerer
+from dafka.core.packed import Packed
 from dafka.core.role import milliseconds
 from dafka.core.run import RECORD_COST, Arrival, Origin, Run
 from protocol import Ack, DirectHead, Fetch, GetHeads, Head, Message, subscription
@@ -21,6 +23,8 @@ from protocol import Ack, DirectHead, Fetch, GetHeads, Head, Message, subscripti
 SLICE_RECORDS = 1_000
 """Most records of one answer in one turn."""
 
+_PACK_RECORDS = 16
+"""Contents are packed if there are so many; fewer are kept with the ones before."""
 _STALL_S = 2.0
 _MAX_STORES = 1000
 _HEAD_PAUSE_S = 0.02
@@ -94,8 +98,10 @@ class Producer(Answerer):
         kinds = (Fetch, Ack, DirectHead)
         return [Subscribe(subscription(kind, self.address)) for kind in kinds]
 
-    def publish(self, contents: list[bytes], now: float) -> list[Action]:
+    def publish(self, contents: Sequence[bytes], now: float) -> list[Action]:
         """Give the next offsets to `contents`, which are kept, and send them to everybody."""
+        if len(contents) >= _PACK_RECORDS:
+            contents = Packed.of(contents)
         run = Run(self.topic, self.address, self.next, contents)
         if not self._unacked:
             self._progress = now
@@ -104,9 +110,9 @@ class Producer(Answerer):
             self._next_head = now + self.config.head_interval_s
         self._keep(run)
         size = run.size
-        self.unacked_bytes += size + RECORD_COST * len(contents)
+        self.unacked_bytes += size + RECORD_COST * len(run)
         self.next = run.next
-        self.stats.records += len(contents)
+        self.stats.records += len(run)
         self.stats.bytes += size
         return [SendRun(run)]
 
@@ -232,9 +238,12 @@ class Producer(Answerer):
 
     def _keep(self, run: Run) -> None:
         """Lone records are kept together, so that millions of them stay cheap."""
-        last = self._unacked[-1] if self._unacked else None
-        if last is not None and len(last) + len(run) <= SLICE_RECORDS:
-            last.contents.extend(run.contents)
+        if isinstance(run.contents, Packed):
+            self._unacked.append(run)
+            return
+        last = self._unacked[-1].contents if self._unacked else None
+        if isinstance(last, list) and len(last) + len(run) <= SLICE_RECORDS:
+            last.extend(run.contents)
         else:
             self._unacked.append(replace(run, contents=list(run.contents)))
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+
+from dafka.core.packed import largest_of, size_of
 
 MAX_CONTENT_BYTES = 256 * 1024 * 1024
 """No store takes a larger record: it would have to be held in memory several times."""
@@ -14,12 +17,15 @@ RECORD_COST = 64
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Consecutive records of one partition: `contents[i]` has the offset `first + i`."""
+    """Consecutive records of one partition: `contents[i]` has the offset `first + i`.
+
+    Contents are a list, or `Packed`; what a consumer delivers is a list.
+    """
 
     topic: str
     partition: str
     first: int
-    contents: list[bytes]
+    contents: Sequence[bytes]
 
     def __len__(self) -> int:
         return len(self.contents)
@@ -32,12 +38,17 @@ class Run:
     @property
     def size(self) -> int:
         """Bytes of all contents together."""
-        return sum(map(len, self.contents))
+        return size_of(self.contents)
+
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest content."""
+        return largest_of(self.contents)
 
     @property
     def cost(self) -> int:
         """Bytes of memory that keeping the run takes, nearly: what bounds in bytes count."""
-        return sum(map(len, self.contents)) + RECORD_COST * len(self.contents)
+        return size_of(self.contents) + RECORD_COST * len(self.contents)
 
     def since(self, offset: int) -> Run:
         """The part from `offset` on (this run itself where nothing is cut; empty past the end)."""

@@ -165,7 +165,7 @@ class StoreWriter(Receiver):
         run = self._believed(arrival, partition)
         if run is None:
             return []
-        if max(map(len, run.contents)) > MAX_CONTENT_BYTES:
+        if run.size > MAX_CONTENT_BYTES and run.largest > MAX_CONTENT_BYTES:
             self.stats.refused += 1
             return [notices.too_large(key, run.first, MAX_CONTENT_BYTES)]
         if arrival.origin is Origin.LIVE and not run.first and not partition.intake.next:

@@ -135,7 +135,8 @@ def encode(run: Run) -> Iterator[dict[str, object]]:
 
 def decode(records: Iterable[Any]) -> Iterator[Run]:
     """The runs that entries hold; `ValueError` if a content is damaged."""
-    run = Run("", "", 0, [])
+    contents: list[bytes] = []
+    run = Run("", "", 0, contents)
     for record in records:
         content = record["content"]
         if crc32(content) != record["crc32"]:
@@ -144,7 +145,8 @@ def decode(records: Iterable[Any]) -> Iterator[Run]:
         if name != (run.topic, run.partition) or offset != run.next:
             if run.contents:
                 yield run
-            run = Run(*name, offset, [])
-        run.contents.append(content)
+            contents = []
+            run = Run(*name, offset, contents)
+        contents.append(content)
     if run.contents:
         yield run

@@ -14,22 +14,26 @@ Decides the format on disk; knows neither files nor SQLite. All integers are big
     entry of a floor          crc32:u32 earliest-offset:u72 deleted-before:u72
 
 A checksum covers its key as well, so that a value under a wrong key is not taken for another one.
-Count and size are in the key so that the index can be loaded from the keys alone. A size is the
-bytes of the lengths and the contents: it does not depend on how records are cut into values.
-A floor may be one more than the largest offset, which takes more than 64 bits.
+Lengths and contents are as in the frame of RECORDS (`protocol.contents`), so records can pass
+through a store without being taken apart. Count and size are in the key so that the index can be
+loaded from the keys alone. A size is the bytes of the lengths and the contents: it does not depend
+on how records are cut into values. A floor may be one more than the largest offset, which takes
+more than 64 bits.
 """
 
 from __future__ import annotations
 
 import sys
 from array import array
-from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise, zip_longest
+from itertools import zip_longest
 from struct import Struct
 from typing import NamedTuple
 from zlib import crc32
+
+from dafka.core.packed import Packed
+from protocol.contents import COUNT_BYTES, LENGTH_BYTES, complaint
 
 VERSION_KEY = b"v"
 VERSION = b"1"
@@ -55,7 +59,6 @@ _ARRIVAL = Struct(">QI")
 RECORD_KEY_BYTES = _RECORD_KEY.size
 PARTITION_KEY_BYTES = _PARTITION_KEY.size
 _ARRIVALS_AT = _HEAD.size + _META.size
-LENGTH_BYTES = 4
 MAX_ARRIVALS = 1024
 """So many times of arrival a value keeps at most: merging a day of records keeps the hours."""
 
@@ -69,14 +72,13 @@ class BadValue(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A verified value: `bounds` are the positions in `data` between its contents."""
+    """A verified value."""
 
     arrivals: Arrivals
-    bounds: list[int]
-    data: bytes
+    packed: Packed
 
     def __len__(self) -> int:
-        return len(self.bounds) - 1
+        return len(self.packed)
 
     @property
     def arrival_ms(self) -> int:
@@ -92,17 +94,10 @@ class Value:
             before += count
         return before
 
-    def contents(self, skip: int, max_records: int, max_bytes: int, at_least: int) -> list[bytes]:
+    def contents(self, skip: int, max_records: int, max_bytes: int, at_least: int) -> Packed:
         """Contents after the first `skip`: what fits both bounds, but `at_least` so many."""
-        fitting = bisect_right(self.bounds, self.bounds[skip] + max_bytes) - 1
-        stop = min(len(self), max(skip + at_least, min(fitting, skip + max_records)))
-        data = self.data
-        return [data[start:end] for start, end in pairwise(self.bounds[skip : stop + 1])]
-
-
-def size_of(contents: Sequence[bytes]) -> int:
-    """The size of a value with these contents, as its key tells it."""
-    return sum(map(len, contents)) + LENGTH_BYTES * len(contents)
+        fitting = self.packed.fitting(skip, max_bytes, lengths=False)
+        return self.packed.between(skip, skip + max(at_least, min(fitting, max_records)))
 
 
 def record_key(number: int, first: int, count: int, size: int) -> bytes:
@@ -227,13 +222,12 @@ def join_arrivals(arrivals: Iterable[tuple[int, int]]) -> Arrivals:
 
 def encode_value(key: bytes, arrivals: Arrivals, contents: Sequence[bytes]) -> bytes:
     """One value with these contents, to be stored under `key`."""
-    lengths = array("I", map(len, contents))
-    if sys.byteorder == "little":
-        lengths.byteswap()
+    packed = Packed.of(contents)
     times = b"".join([_ARRIVAL.pack(*arrival) for arrival in arrivals])
-    meta = _META.pack(len(contents), len(arrivals))
-    body = b"".join((meta, times, lengths.tobytes(), *contents))
-    return _HEAD.pack(_MAGIC, _VALUE_VERSION, crc32(body, crc32(key))) + body
+    meta = _META.pack(len(packed), len(arrivals)) + times
+    body = memoryview(packed.frame)[COUNT_BYTES:]
+    checksum = crc32(body, crc32(meta, crc32(key)))
+    return b"".join((_HEAD.pack(_MAGIC, _VALUE_VERSION, checksum), meta, body))
 
 
 def decode_value(key: bytes, data: bytes) -> Value:
@@ -262,24 +256,7 @@ def _parse_value(key: bytes, data: bytes) -> Value:
     arrivals = list(_ARRIVAL.iter_unpack(data[_ARRIVALS_AT:lengths_at]))
     if sum([number for _, number in arrivals]) != count:
         raise BadValue("the arrivals in a value do not add up to its records")
-    lengths = array("I")
-    lengths.frombytes(data[lengths_at:contents_at])
-    if sys.byteorder == "little":
-        lengths.byteswap()
-    bounds = list(accumulate(lengths, initial=contents_at))
-    if bounds[-1] != len(data) or len(data) - lengths_at != size:
+    frame = b"".join((data[_HEAD.size : _HEAD.size + COUNT_BYTES], memoryview(data)[lengths_at:]))
+    if len(data) - lengths_at != size or complaint(frame):
         raise BadValue("the lengths in a value do not add up to its size")
-    return Value(arrivals, bounds, data)
-
-
-def cut(contents: Sequence[bytes]) -> list[int]:
-    """Where to cut contents into values: the index after the last record of each value.
-
-    The lengths count as well, so that empty contents cannot make a value of any number of records.
-    """
-    ends = list(accumulate([len(content) + LENGTH_BYTES for content in contents], initial=0))
-    cuts = [0]
-    while cuts[-1] < len(contents):
-        fitting = bisect_right(ends, ends[cuts[-1]] + VALUE_BYTES) - 1
-        cuts.append(max(fitting, cuts[-1] + 1))
-    return cuts[1:]
+    return Value(arrivals, Packed(frame))

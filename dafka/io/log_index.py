@@ -11,6 +11,7 @@ from functools import partial
 from itertools import groupby
 
 from dafka.core.extent import Extent
+from dafka.core.packed import Packed
 from dafka.core.run import Run
 from dafka.io import log_format as fmt
 from dafka.io.log_damage import Quarantine
@@ -113,10 +114,8 @@ class Index:
         plan = Plan()
         for name, parts in joined.items():
             number = self._continue(name, parts, plan)
-            contents = parts[0].contents
-            if len(parts) > 1:
-                contents = [content for part in parts for content in part.contents]
-            plan.pieces.extend(pieces(number, parts[0].first, contents))
+            packed = (Packed.of(part.contents) for part in parts)
+            plan.pieces.extend(pieces(number, parts[0].first, packed))
         return plan
 
     def _continue(self, name: tuple[str, str], parts: list[Run], plan: Plan) -> int:

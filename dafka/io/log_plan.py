@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from dafka.core.packed import Packed
 from dafka.core.run import Run
 from dafka.io import log_format as fmt
 from dafka.io.log_values import Span
@@ -16,9 +17,13 @@ class Piece:
 
     number: int
     first: int
-    contents: Sequence[bytes]
-    size: int
+    contents: Packed
     missing: int = 0
+
+    @property
+    def size(self) -> int:
+        """The bytes of its lengths and contents."""
+        return self.contents.weight
 
     @property
     def count(self) -> int:
@@ -55,19 +60,29 @@ class Row:
     spans: list[Span]
 
 
-def pieces(number: int, first: int, contents: Sequence[bytes]) -> list[Piece]:
-    """Records cut into values."""
-    cut, start = [], 0
-    for stop in fmt.cut(contents):
-        part = contents[start:stop]
-        cut.append(Piece(number, first + start, part, fmt.size_of(part)))
-        start = stop
-    return cut
+def pieces(number: int, first: int, parts: Iterable[Packed]) -> list[Piece]:
+    """Records cut into values as large as they may be, joined where parts are smaller."""
+    made: list[Piece] = []
+    value: list[Packed] = []
+    room = fmt.VALUE_BYTES
+    for part in parts:
+        at = 0
+        while at < len(part):
+            fit = part.fitting(at, room) or (0 if value else 1)
+            if fit:
+                value.append(part.between(at, at + fit))
+                room -= value[-1].weight
+                at += fit
+            if at < len(part):
+                made.append(Piece(number, first, Packed.join(value)))
+                first = made[-1].first + made[-1].count
+                value, room = [], fmt.VALUE_BYTES
+    return [*made, Piece(number, first, Packed.join(value))] if value else made
 
 
 def check_contents(run: Run) -> None:
     """Raise `ValueError` for a content that no value can hold."""
-    if max(map(len, run.contents)) <= fmt.MAX_CONTENT_BYTES:
+    if run.size <= fmt.MAX_CONTENT_BYTES or run.largest <= fmt.MAX_CONTENT_BYTES:
         return
     for offset, content in enumerate(run.contents, run.first):
         if len(content) > fmt.MAX_CONTENT_BYTES:

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import pairwise
 from math import inf
 from pathlib import Path
 from typing import Any
 
+from dafka.core.packed import Packed
 from dafka.core.run import Run
 from dafka.errors import StoreError
 from dafka.io import log_format as fmt
@@ -26,6 +26,7 @@ from dafka.io.log_format import BadValue, Value
 from dafka.io.log_index import Index
 from dafka.io.log_recent import Recent
 from dafka.io.log_values import Span
+from protocol.contents import COUNT_BYTES, LENGTH_BYTES, lengths_in
 
 Lend = Callable[[], AbstractContextManager[Any]]
 
@@ -61,13 +62,13 @@ class Reader:
         self, topic: str, partition: str, first: int, max_records: int, max_bytes: int
     ) -> Run | None:
         """Stored records from offset `first` on; None if that offset is not stored."""
-        contents: list[bytes] = []
+        parts: list[Packed] = []
+        at, room = first, max_bytes
         while True:
-            at = first + len(contents)
             try:
                 found = self._at(topic, partition, at)
             except Damaged:
-                if contents:
+                if parts:
                     break
                 raise
             if found is None:
@@ -75,18 +76,20 @@ class Reader:
             span, value = found
             more = value.contents(
                 at - span.first,
-                min(max_records - len(contents), self._sound(topic, partition, at)),
-                max_bytes,
-                at_least=0 if contents else 1,
+                min(first + max_records - at, self._sound(topic, partition, at)),
+                room,
+                at_least=0 if parts else 1,
             )
-            contents += more
-            max_bytes -= sum(map(len, more))
-            if at + len(more) <= span.last:
+            whole = at + len(more) > span.last
+            if not whole:
                 self.recent.keep(span, value)
+            if whole or 2 * room >= max_bytes:
+                # Else the rest of the value stays in one piece: there is enough without it.
+                parts.append(more)
+            at, room = at + len(more), room - more.size
+            if not whole or room <= 0 or at >= first + max_records:
                 break
-            if max_bytes <= 0 or len(contents) >= max_records:
-                break
-        return Run(topic, partition, first, contents) if contents else None
+        return Run(topic, partition, first, Packed.join(parts)) if parts else None
 
     def _sound(self, topic: str, partition: str, offset: int) -> int:
         """How many records from a sound one on are not known to be damaged."""
@@ -233,9 +236,9 @@ class Reader:
             span, value = found
             skip = at - span.first
             stop = min(end - span.first, len(value), skip + self._sound(topic, partition, at))
-            bounds = value.bounds[skip : stop + 1]
-            lengths.update(array("Q", [b - a for a, b in pairwise(bounds)]).tobytes())
-            contents.update(memoryview(value.data)[bounds[0] : bounds[-1]])
+            frame = value.packed.between(skip, stop).frame
+            lengths.update(array("Q", lengths_in(frame)).tobytes())
+            contents.update(memoryview(frame)[COUNT_BYTES + LENGTH_BYTES * (stop - skip) :])
             at = span.first + stop
         whole.update(lengths.digest() + contents.digest())
         return whole.hexdigest()

@@ -24,7 +24,7 @@ class Recent:
 
     def keep(self, span: Span, value: fmt.Value) -> None:
         """Remember a value unless it is very large; the oldest one makes room."""
-        if len(value.data) > 2 * fmt.VALUE_BYTES:
+        if value.packed.weight > 2 * fmt.VALUE_BYTES:
             return
         with self._lock:
             self._values[span.key] = value

@@ -5,6 +5,7 @@ Decides which values take the place of a row; writes nothing.
 
 from __future__ import annotations
 
+from dafka.core.packed import Packed
 from dafka.core.run import Run
 from dafka.io import log_format as fmt
 from dafka.io.log_damage import Damaged
@@ -33,7 +34,7 @@ def patched(reader: Reader, row: Row, part: Run, earliest: int, now_ms: int) -> 
             start = first.first if value else max(first.first, earliest)
             before = _rest(row.number, start, part.first, value, start - first.first)
     arrival = value.arrival_ms if value else _neighbours_arrival(reader, part, now_ms)
-    middle = pieces(row.number, part.first, part.contents)
+    middle = pieces(row.number, part.first, [Packed.of(part.contents)])
     return [*before, *((piece, [(arrival, piece.count)]) for piece in middle), *after]
 
 
@@ -51,9 +52,9 @@ def _rest(number: int, start: int, stop: int, value: fmt.Value | None, skip: int
         return []
     count = stop - start
     if value is None:
-        return [(Piece(number, start, [], 0, missing=count), [])]
-    contents = value.contents(skip, count, len(value.data), count)
-    return [(Piece(number, start, contents, fmt.size_of(contents)), [(value.arrival_ms, count)])]
+        return [(Piece(number, start, Packed.of([]), missing=count), [])]
+    contents = value.packed.between(skip, skip + count)
+    return [(Piece(number, start, contents), [(value.arrival_ms, count)])]
 
 
 def _neighbours_arrival(reader: Reader, part: Run, now_ms: int) -> int:

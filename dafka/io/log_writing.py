@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dafka.core.packed import Packed
 from dafka.core.run import Run
 from dafka.errors import StoreError
 from dafka.io import log_format as fmt
@@ -112,18 +113,18 @@ class Writer:
             row, more = self._index.mergeable(max_bytes, self._quarantine)
             if row is None:
                 return more
-            contents: list[bytes] = []
+            parts: list[Packed] = []
             arrivals: list[tuple[int, int]] = []
             try:
                 for span in row.spans:
                     value = self._reader.value(row.topic, row.partition, span)
                     if value is None:
                         raise RuntimeError("the log was changed beside its only writer")
-                    contents += value.contents(0, len(value), len(value.data), len(value))
+                    parts.append(value.packed)
                     arrivals += value.arrivals
             except Damaged:
                 return True
-            piece = Piece(row.number, row.spans[0].first, contents, fmt.size_of(contents))
+            piece = Piece(row.number, row.spans[0].first, Packed.join(parts))
             self._replace(row, [(piece, fmt.join_arrivals(arrivals))])
             return True
 

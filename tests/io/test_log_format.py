@@ -8,14 +8,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from dafka.core.packed import Packed
 from dafka.io import log_format as fmt
+from dafka.io.log_plan import pieces
 
 contents_lists = st.lists(st.binary(max_size=50), min_size=1, max_size=30)
 numbers = st.integers(0, 2**32 - 1)
 
 
 def encode(contents: list[bytes], number: int = 3, first: int = 5) -> tuple[bytes, bytes]:
-    key = fmt.record_key(number, first, len(contents), fmt.size_of(contents))
+    key = fmt.record_key(number, first, len(contents), Packed.of(contents).weight)
     return key, fmt.encode_value(key, [(1_700_000_000_000, len(contents))], contents)
 
 
@@ -133,14 +135,24 @@ def test_a_partition_entry_says_what_went_in(number, topic, partition):
         fmt.decode_partition(fmt.partition_key(number ^ 1), entry)
 
 
-@given(st.lists(st.binary(max_size=60)), st.integers(1, 200))
-def test_cuts_are_as_few_as_the_size_of_a_value_allows(contents, value_bytes):
+@given(st.lists(st.lists(st.binary(max_size=60)), max_size=5), st.integers(1, 200))
+def test_values_are_as_few_as_their_size_allows_however_records_came(parts, value_bytes):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fmt, "VALUE_BYTES", value_bytes)
-        cuts = fmt.cut(contents)
-    sizes = [len(content) + 4 for content in contents]
-    assert cuts == sorted(set(cuts))
-    assert cuts[-1:] == ([len(contents)] if contents else [])
-    for start, stop in zip([0, *cuts], cuts, strict=False):
-        assert sum(sizes[start:stop]) <= value_bytes or stop - start == 1
-        assert stop == len(contents) or sum(sizes[start : stop + 1]) > value_bytes
+        made = pieces(7, 5, map(Packed.of, parts))
+    contents = [content for part in parts for content in part]
+    assert [content for piece in made for content in piece.contents] == contents
+    at = 5
+    for piece in made:
+        assert (piece.number, piece.first, piece.count) == (7, at, len(piece.contents))
+        assert piece.size == sum(len(content) + 4 for content in piece.contents)
+        assert piece.size <= value_bytes or piece.count == 1
+        at += piece.count
+        assert piece is made[-1] or piece.size + len(contents[at - 5]) + 4 > value_bytes
+
+
+def test_a_value_holds_the_very_bytes_of_a_message():
+    frame = Packed.of([b"one", b"", b"three"]).frame
+    assert encode([b"one", b"", b"three"])[1].endswith(frame[4:])
+    key, data = encode([b"one", b"", b"three"])
+    assert fmt.decode_value(key, data).packed.frame == frame

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dafka.core.packed import Packed
 from dafka.core.run import Run
 from dafka.errors import StoreError
 from dafka.io import log_format as fmt
@@ -21,7 +22,7 @@ CONTENTS = [b"%d" % i for i in range(40)]
 def entry(log: Log, statement: str, first: int) -> None:
     """Change the value that begins at an offset behind the log's back."""
     with closing(sqlite3.connect(log.directory / "cache.db")) as connection:
-        size = fmt.size_of(CONTENTS[first : first + 10])
+        size = Packed.of(CONTENTS[first : first + 10]).weight
         key = fmt.record_key(0, first, 10, size)
         assert connection.execute(f"{statement} WHERE key = ?", (key,)).rowcount == 1
         connection.commit()
