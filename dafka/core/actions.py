@@ -20,36 +20,45 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class SendRun:
-    """Publish a run to everybody, as RECORDs."""
+    """Publish a run to everybody, as RECORDs or RECORDS, whatever who listens has asked for."""
 
     run: Run
 
 
 @dataclass(frozen=True, slots=True)
 class SendDirect:
-    """Send a run to one requester, as DIRECT-RECORDs.
+    """Send a run to one requester, as DIRECT-RECORDs, or with `runs` as DIRECT-RECORDS.
 
     A shell that cannot send all of it now reports where it stopped to the machine's `blocked`.
     """
 
     requester: str
     run: Run
+    runs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Subscribe:
-    """Let messages that begin with `prefix` in, from every peer."""
+    """Let messages that begin with `prefix` in, from every peer.
+
+    Or, if `runs` is given, only from those that publish RECORDS, or that do not.
+    """
 
     prefix: bytes
+    runs: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Connect:
-    """Listen to a peer that has been introduced; `born` is when it started, if it said so."""
+    """Listen to a peer that has been introduced; `born` is when it started, if it said so.
+
+    `runs` is where it publishes RECORDS in place of RECORD, if it does.
+    """
 
     address: str
     endpoint: str
     born: float | None = None
+    runs: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from dafka.core.actions import Action
+from dafka.core.actions import Action, SendDirect
 from dafka.core.answers import Answers
 from dafka.core.role import Role
-from dafka.core.run import Run
 from protocol import Fetch
 
 PARK_S = 0.01
@@ -37,11 +36,12 @@ class Answerer(Role):
             self._answers.drop_requester(address)
         return []
 
-    def blocked(self, requester: str, run: Run, sent: int, now: float) -> list[Action]:
-        """The requester took only the first `sent` records of a run for now."""
+    def blocked(self, answer: SendDirect, sent: int, now: float) -> list[Action]:
+        """The requester took only the first `sent` records of an answer for now."""
+        run = answer.run
         self._unsent(len(run) - sent)
-        key = (requester, run.topic, run.partition)
-        self._answers.park(key, run.first + sent, run.next, now + PARK_S)
+        key = (answer.requester, run.topic, run.partition)
+        self._answers.park(key, run.first + sent, run.next, now + PARK_S, runs=answer.runs)
         return []
 
     # For the roles

@@ -21,6 +21,8 @@ class Answer:
     partition: str
     ranges: list[tuple[int, int]] = field(default_factory=list)
     not_before: float = 0.0
+    runs: bool = False
+    """Whether the requester welcomes DIRECT-RECORDS, as it said last."""
 
     @property
     def key(self) -> Key:
@@ -58,7 +60,16 @@ class Answers:
     def __len__(self) -> int:
         return len(self._answers)
 
-    def add(self, requester: str, topic: str, partition: str, first: int, end: int) -> bool:
+    def add(
+        self,
+        requester: str,
+        topic: str,
+        partition: str,
+        first: int,
+        end: int,
+        *,
+        runs: bool = False,
+    ) -> bool:
         """Begin to answer, or add to the answer under way; False: too many, and it was dropped."""
         key = (requester, topic, partition)
         answer = self._answers.get(key)
@@ -67,6 +78,7 @@ class Answers:
                 return False
             answer = self._answers[key] = Answer(requester, topic, partition)
         answer.add(first, end)
+        answer.runs = runs
         return True
 
     def turn(self, now: float) -> Answer | None:
@@ -81,9 +93,9 @@ class Answers:
         """The answer under way, if there is one."""
         return self._answers.get(key)
 
-    def park(self, key: Key, first: int, end: int, until: float) -> None:
+    def park(self, key: Key, first: int, end: int, until: float, *, runs: bool = False) -> None:
         """The requester takes no more for now: send [first, end) again, not before `until`."""
-        answer = self._answers.setdefault(key, Answer(*key))
+        answer = self._answers.setdefault(key, Answer(*key, runs=runs))
         answer.add(first, end)
         answer.not_before = until
 

@@ -174,7 +174,7 @@ class Backlog:
             asker = direct if wanted.direct else address
             topic, partition = wanted.key
             count = wanted.end - wanted.first
-            fetch = Fetch(partition, asker, topic, wanted.first, count, wanted.store)
+            fetch = Fetch(partition, asker, topic, wanted.first, count, wanted.store, runs=1)
             actions.append(Send(fetch))
         return actions
 

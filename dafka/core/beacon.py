@@ -137,7 +137,8 @@ class Beacon:
         told = (message.role, message.version, born)
         self.peers[endpoint] = Peer(address, endpoint, now, *told)
         gone = [] if before is None else [Disconnect(before.address, endpoint)]
-        return [*gone, Connect(address, endpoint, born), *self._beacon(now)]
+        runs = _runs_endpoint(endpoint, message.runs_port)
+        return [*gone, Connect(address, endpoint, born, runs), *self._beacon(now)]
 
     def tick(self, now: float) -> list[Action]:
         """Send the regular beacon, and drop peers that have been silent for too long.
@@ -189,6 +190,13 @@ class Beacon:
 
 def _birth(peer: Peer) -> float:
     return -math.inf if peer.born is None else peer.born
+
+
+def _runs_endpoint(endpoint: str, port: int | None) -> str | None:
+    """Where a node publishes RECORDS: another port of the same host."""
+    if port is None or not endpoint.startswith("tcp://"):
+        return None
+    return f"{endpoint.rpartition(':')[0]}:{port}"
 
 
 def _usable(endpoint: str) -> bool:

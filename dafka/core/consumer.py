@@ -21,9 +21,11 @@ from protocol import (
     DirectHead,
     DirectOffset,
     DirectRecord,
+    DirectRecords,
     Head,
     Message,
     Record,
+    Records,
     StoreHello,
     subscription,
 )
@@ -54,7 +56,7 @@ class Consumer(Standing):
         """Make what is meant for us reach us."""
         return [
             Subscribe(subscription(kind, self.address))
-            for kind in (DirectRecord, DirectHead, StoreHello, DirectOffset)
+            for kind in (DirectRecord, DirectRecords, DirectHead, StoreHello, DirectOffset)
         ]
 
     def subscribe(
@@ -148,7 +150,8 @@ class Consumer(Standing):
 
     def _listen(self, prefix: str, now: float, *, exact: bool) -> list[Action]:
         actions: list[Action] = [
-            Subscribe(subscription(kind, prefix, exact=exact)) for kind in (Record, Head)
+            Subscribe(subscription(kind, prefix, exact=exact), runs)
+            for kind, runs in ((Record, False), (Records, True), (Head, None))
         ]
         return actions + self._ask_heads(now)
 

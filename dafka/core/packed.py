@@ -75,6 +75,13 @@ class Packed(Sequence[bytes]):
             return [self._count] if self._count else []
         return wire.cuts(self.frame, most_bytes)
 
+    def parts(self, most_bytes: int) -> Iterator[Packed]:
+        """The same contents in parts of at most so many bytes, as `cuts` makes them."""
+        at = 0
+        for end in self.cuts(most_bytes):
+            yield self.between(at, end)
+            at = end
+
     @overload
     def __getitem__(self, at: int) -> bytes: ...
 

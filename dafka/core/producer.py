@@ -22,6 +22,8 @@ from protocol import Ack, DirectHead, Fetch, GetHeads, Head, Message, subscripti
 
 SLICE_RECORDS = 1_000
 """Most records of one answer in one turn."""
+PACKED_RECORDS = 100_000
+"""The same of an answer in DIRECT-RECORDS: at most as many as were published together."""
 
 _PACK_RECORDS = 16
 """Contents are packed if there are so many; fewer are kept with the ones before."""
@@ -100,7 +102,7 @@ class Producer(Answerer):
 
     def publish(self, contents: Sequence[bytes], now: float) -> list[Action]:
         """Give the next offsets to `contents`, which are kept, and send them to everybody."""
-        if len(contents) >= _PACK_RECORDS:
+        if not isinstance(contents, Packed) and len(contents) >= _PACK_RECORDS:
             contents = Packed.of(contents)
         run = Run(self.topic, self.address, self.next, contents)
         if not self._unacked:
@@ -263,14 +265,15 @@ class Producer(Answerer):
         self.stats.fetches += 1
         if self.acked <= fetch.sequence < self.next:
             end = min(fetch.sequence + fetch.count, self.next)
-            self._answers.add(fetch.address, self.topic, self.address, fetch.sequence, end)
+            key = (fetch.address, self.topic, self.address)
+            self._answers.add(*key, fetch.sequence, end, runs=bool(fetch.runs))
         return self._answer(now)
 
     def _answer(self, now: float) -> list[Action]:
         answer = self._answers.turn(now)
         if answer is None:
             return []
-        first, end = answer.take(SLICE_RECORDS)
+        first, end = answer.take(PACKED_RECORDS if answer.runs else SLICE_RECORDS)
         run = self._slice(first, end)
         if run is not None and run.next < end:
             answer.add(run.next, end)
@@ -279,7 +282,7 @@ class Producer(Answerer):
         if run is None:  # acknowledged meanwhile: the stores have it
             return []
         self.stats.resent += len(run)
-        return [SendDirect(answer.requester, run)]
+        return [SendDirect(answer.requester, run, answer.runs)]
 
     def _slice(self, first: int, end: int) -> Run | None:
         """Unacknowledged records from `first` on, out of one kept run, or None."""

@@ -71,7 +71,8 @@ class Repairs:
             damage.attempts += 1
             damage.due = now + pause
             count = damage.end - first
-            actions.append(Send(Fetch(partition, self._direct, topic, first, count, store)))
+            wanted = (partition, self._direct, topic, first, count, store)
+            actions.append(Send(Fetch(*wanted, runs=1)))
         return actions
 
     def offer(self, key: Key, run: Run) -> Repair | None:

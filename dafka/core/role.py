@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dafka.core.actions import Action
-from dafka.core.run import Arrival, Origin, Run
+from dafka.core.actions import Action, SendDirect
+from dafka.core.run import Arrival, Origin
 from protocol import Message, subscription
 
 
@@ -62,7 +62,7 @@ class Role:
         """Take a run or a message; `origin` tells the socket it came from."""
         raise NotImplementedError
 
-    def blocked(self, requester: str, run: Run, sent: int, now: float) -> list[Action]:
+    def blocked(self, answer: SendDirect, sent: int, now: float) -> list[Action]:
         """The requester took only the first `sent` records of a direct answer for now."""
         raise NotImplementedError
 

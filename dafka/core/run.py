@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from dafka.core.packed import largest_of, size_of
+from dafka.core.packed import Packed, largest_of, size_of
 
 MAX_CONTENT_BYTES = 256 * 1024 * 1024
 """No store takes a larger record: it would have to be held in memory several times."""
@@ -49,6 +49,12 @@ class Run:
     def cost(self) -> int:
         """Bytes of memory that keeping the run takes, nearly: what bounds in bytes count."""
         return size_of(self.contents) + RECORD_COST * len(self.contents)
+
+    def listed(self) -> Run:
+        """The same run with a list of contents, as users have it."""
+        if not isinstance(self.contents, Packed):
+            return self
+        return Run(self.topic, self.partition, self.first, self.contents.split())
 
     def since(self, offset: int) -> Run:
         """The part from `offset` on (this run itself where nothing is cut; empty past the end)."""

@@ -31,6 +31,8 @@ from protocol import (
 
 SLICE_RECORDS = 10_000
 """Most records in one turn of one answer."""
+PACKED_RECORDS = 100_000
+"""The same of an answer in DIRECT-RECORDS; the shell bounds their bytes."""
 
 _CONCURRENT_READS = 2
 
@@ -149,7 +151,7 @@ class StoreReader(Answerer):
         if run is not None:
             run = run.until(read.first + read.count)
             self.stats.records += len(run)
-            actions.append(SendDirect(read.requester, run))
+            actions.append(SendDirect(read.requester, run, answer.runs))
             if run.next < read.first + read.count:
                 answer.add(run.next, read.first + read.count)
         if not answer.ranges:
@@ -178,7 +180,8 @@ class StoreReader(Answerer):
         if fetch.sequence < extent.earliest:
             return [self._head(fetch.address, extent, now)]  # says what is the earliest
         end = min(fetch.sequence + fetch.count, extent.next)
-        if not self._answers.add(fetch.address, fetch.subject, fetch.topic, fetch.sequence, end):
+        key, runs = (fetch.address, fetch.subject, fetch.topic), bool(fetch.runs)
+        if not self._answers.add(*key, fetch.sequence, end, runs=runs):
             self.stats.dropped += 1
         return self.tick(now)
 
@@ -230,6 +233,6 @@ class StoreReader(Answerer):
                 return None
             if answer.key not in self._reading:
                 self._reading.add(answer.key)
-                first, end = answer.take(SLICE_RECORDS)
+                first, end = answer.take(PACKED_RECORDS if answer.runs else SLICE_RECORDS)
                 return Read(*answer.key, first, end - first)
         return None

@@ -23,10 +23,12 @@ from protocol import (
     ConsumerHello,
     DirectHead,
     DirectRecord,
+    DirectRecords,
     GetHeads,
     Head,
     Message,
     Record,
+    Records,
     StoreHello,
     subscription,
 )
@@ -78,9 +80,13 @@ class StoreWriter(Receiver):
             self._backlog.open(key, extent.next)
             self._durable[key] = extent.next
             self._deleted[key] = extent.deleted
-        kinds = (DirectRecord, DirectHead, StoreHello)
-        own = [subscription(kind, self.address) for kind in kinds]
-        return [Subscribe(p) for p in (*own, subscription(Record), subscription(Head))]
+        kinds = (DirectRecord, DirectRecords, DirectHead, StoreHello)
+        return [
+            *(Subscribe(subscription(kind, self.address)) for kind in kinds),
+            Subscribe(subscription(Record), runs=False),
+            Subscribe(subscription(Records), runs=True),
+            Subscribe(subscription(Head)),
+        ]
 
     def committed(
         self, topic: str, partition: str, end: int, cost: int, now: float

@@ -47,7 +47,7 @@ class Tower:
         self._next_check = self._next_check or now + self._timeout
         self.stats.nodes = len(self._nodes)
         endpoint = f"tcp://{host}:{message.port}"
-        told = (message.role, message.version, message.age_ms)
+        told = (message.role, message.version, message.age_ms, message.runs_port)
         return [Forward(TowerBeacon(message.address, endpoint, *told))]
 
     def tick(self, now: float) -> list[Action]:

@@ -231,7 +231,7 @@ class Consumer(Places):
         self._sure = 0
         if self._commits is not None:
             self._commits.look()
-        return run
+        return run.listed()
 
     def _wait_for_run(self, until: float | None) -> Run | None:
         while True:

@@ -1,7 +1,7 @@
-"""Joins single RECORDs into runs, whatever order their partitions come in. Knows no socket.
+"""Joins RECORDs, and RECORDS, into runs, whatever order their partitions come in. Knows no socket.
 
 The grammar parses a header once; a header that differs from it only in the sequence, its last
-8 bytes, is recognised by its prefix (`protocol.record_prefix`).
+8 bytes, is recognised by its prefix (`protocol.record_prefix`). What comes in one frame stays so.
 """
 
 from __future__ import annotations
@@ -9,8 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from struct import Struct
 
+from dafka.core.packed import Packed
 from dafka.core.run import Run
-from protocol import DirectRecord, Message, ProtocolError, Record, parse, record_prefix
+from protocol import (
+    DirectRecord,
+    DirectRecords,
+    Message,
+    ProtocolError,
+    Record,
+    Records,
+    RemoteProtocolError,
+    parse,
+    record_prefix,
+)
+from protocol.contents import complaint
 
 SEQUENCE = Struct(">Q")
 """The last 8 bytes of a RECORD's header."""
@@ -19,14 +31,16 @@ _PREFIXES = 4096
 _END_OF_SEQUENCES = 1 << 64
 
 
-def record_header(run: Run) -> bytes:
-    """What all headers of a run's RECORDs have in common."""
-    return record_prefix(Record(run.topic, run.partition, run.topic, 0, b""))
+def record_header(run: Run, *, runs: bool = False) -> bytes:
+    """What all headers of a run's RECORDs, or RECORDS (`runs`), have in common."""
+    name = (run.topic, run.partition, run.topic, 0)
+    return record_prefix(Records(*name, ()) if runs else Record(*name, b""))
 
 
-def direct_header(requester: str, run: Run) -> bytes:
-    """What all headers of a run's DIRECT-RECORDs have in common."""
-    return record_prefix(DirectRecord(requester, run.partition, run.topic, 0, b""))
+def direct_header(requester: str, run: Run, *, runs: bool = False) -> bytes:
+    """What all headers of a run's DIRECT-RECORDs, or DIRECT-RECORDS (`runs`), have in common."""
+    name = (requester, run.partition, run.topic, 0)
+    return record_prefix(DirectRecords(*name, ()) if runs else DirectRecord(*name, b""))
 
 
 @dataclass(slots=True)
@@ -43,22 +57,29 @@ class Drained:
 class OpenRun:
     """A run that is being joined: `expected` is the sequence that would continue it."""
 
-    __slots__ = ("contents", "direct", "expected", "first", "partition", "topic")
+    __slots__ = ("contents", "direct", "expected", "first", "joined", "partition", "topic")
 
-    def __init__(self, direct: bool, topic: str, partition: str) -> None:
+    def __init__(self, direct: bool, joined: bool, topic: str, partition: str) -> None:
+        """`joined`: contents come as frames of several."""
         self.direct = direct
+        self.joined = joined
         self.topic = topic
         self.partition = partition
         self.first = 0
-        self.expected = 0
+        self.expected = -1
         self.contents: list[bytes] = []
+
+    def run(self) -> Run:
+        """What has come of it."""
+        contents = Packed.join([*map(Packed, self.contents)]) if self.joined else self.contents
+        return Run(self.topic, self.partition, self.first, contents)
 
 
 class Joiner:
     """Makes runs out of the frames of one drain after the other."""
 
     def __init__(self) -> None:
-        self._known: dict[bytes, tuple[bool, str, str]] = {}
+        self._known: dict[bytes, tuple[bool, bool, str, str]] = {}
         self._open: dict[bytes, OpenRun] = {}
         self.drained = Drained()
         """What has been joined so far; `finish` hands it out."""
@@ -72,7 +93,10 @@ class Joiner:
         return drained
 
     def record(self, header: bytes, content: bytes) -> OpenRun | None:
-        """Add a record to the run of its partition, and return that run; None if it is none."""
+        """Add a record to the run of its partition, and return that run; None if it is none.
+
+        None also if the content is that of several records.
+        """
         prefix = header[:-8]
         opened = self._open.get(prefix)
         if opened is None:
@@ -80,14 +104,14 @@ class Joiner:
             if known is None:
                 return None
             opened = self._open[prefix] = OpenRun(*known)
-            (opened.first,) = SEQUENCE.unpack(header[-8:])
-            opened.expected = opened.first
-        else:
-            (sequence,) = SEQUENCE.unpack(header[-8:])
-            if sequence != opened.expected:
-                self._finish(opened)
-                opened.contents = []
-                opened.first = opened.expected = sequence
+        (sequence,) = SEQUENCE.unpack(header[-8:])
+        if sequence != opened.expected:
+            self._finish(opened)
+            opened.contents = []
+            opened.first = opened.expected = sequence
+        if opened.joined:
+            self._add(opened, content)
+            return None
         opened.contents.append(content)
         opened.expected += 1
         if opened.expected < _END_OF_SEQUENCES:
@@ -103,26 +127,39 @@ class Joiner:
         except ProtocolError as error:
             self.drained.errors.append(error)
 
-    def _parse(self, header: bytes, content: bytes) -> tuple[bool, str, str] | None:
+    def _add(self, opened: OpenRun, frame: bytes) -> None:
+        reason = complaint(frame)
+        end = opened.expected + (0 if reason else len(Packed(frame)))
+        if end > _END_OF_SEQUENCES:
+            reason = "records pass the last sequence there is"
+        if reason:
+            self.drained.errors.append(RemoteProtocolError(f"RECORDS: {reason}", "contents", 0, 1))
+            return
+        opened.contents.append(frame)
+        opened.expected = end
+
+    def _parse(self, header: bytes, content: bytes) -> tuple[bool, bool, str, str] | None:
         try:
             message = parse([header, content])
         except ProtocolError as error:
             self.drained.errors.append(error)
             return None
-        if not isinstance(message, Record | DirectRecord):
+        if not isinstance(message, Record | DirectRecord | Records | DirectRecords):
             self.drained.messages.append(message)
             return None
-        direct = isinstance(message, DirectRecord)
+        direct = isinstance(message, DirectRecord | DirectRecords)
+        joined = isinstance(message, Records | DirectRecords)
         if record_prefix(message) != header[:-8]:
             # Bytes behind the fields: a run of its own.
-            run = Run(message.subject, message.address, message.sequence, [content])
+            contents = Packed(content) if joined else [content]
+            run = Run(message.subject, message.address, message.sequence, contents)
             (self.drained.direct if direct else self.drained.runs).append(run)
             return None
         if len(self._known) >= _PREFIXES:
             del self._known[next(iter(self._known))]
-        known = self._known[header[:-8]] = (direct, message.subject, message.address)
+        known = self._known[header[:-8]] = (direct, joined, message.subject, message.address)
         return known
 
     def _finish(self, opened: OpenRun) -> None:
-        run = Run(opened.topic, opened.partition, opened.first, opened.contents)
-        (self.drained.direct if opened.direct else self.drained.runs).append(run)
+        if opened.contents:
+            (self.drained.direct if opened.direct else self.drained.runs).append(opened.run())

@@ -17,6 +17,7 @@ from dafka.version import __version__
 from protocol import (
     DirectHead,
     DirectRecord,
+    DirectRecords,
     LocalProtocolError,
     NodeBeacon,
     StoreHello,
@@ -51,8 +52,10 @@ class Wiring:
         self._direct = direct
         # A store is two nodes: that no tower answers, its writer says for both.
         self._is_reader = role == "store" and direct is None
-        self._headers: dict[tuple[str | None, str, str], bytes] = {}
-        self._connected: set[str] = set()
+        self._headers: dict[tuple[str | None, bool, str, str], bytes] = {}
+        self._connected: dict[str, tuple[Subscriber, str]] = {}
+        """Where each peer is listened to: by which socket, at which of its endpoints."""
+        self._taken: set[str] = set()
         self._context: Context | None = None
 
     # Life
@@ -69,7 +72,7 @@ class Wiring:
                 act.Send: self._send,
                 act.SendRun: self._send_run,
                 act.SendDirect: self._send_direct,
-                act.Subscribe: lambda a: self._peers.subscribe(a.prefix),
+                act.Subscribe: self._subscribe,
                 act.Connect: self._connect,
                 act.Disconnect: self._disconnect,
                 act.ConnectStore: self._connect_store,
@@ -87,15 +90,17 @@ class Wiring:
     def _open_sockets(self) -> None:
         config, towers = self._config, self._config.towers
         context = self._context = Context(config.high_water_mark)
-        self.publisher = Publisher(context, config.bind)
+        self.publisher = Publisher(context, config.bind, runs=self._role == "producer")
         self._beacons = BeaconPublisher(context, [tower.sub for tower in towers])
         self._towers = Subscriber(context, Origin.LIVE, [tower.pub for tower in towers])
         self._peers = Subscriber(context, Origin.LIVE)
+        self._runs: Subscriber | None = None
         self._listeners = [self._peers]
         if self._direct is not None:
+            self._runs = Subscriber(context, Origin.LIVE, runs=True)
             self._stores = Subscriber(context, Origin.STORE)
-            self._listeners.insert(0, self._stores)
-            for answer in (DirectRecord, DirectHead):
+            self._listeners = [self._stores, self._runs, self._peers]
+            for answer in (DirectRecord, DirectRecords, DirectHead):
                 self._stores.subscribe(subscription(answer, self._direct))
             self._stores.subscribe(subscription(StoreHello, self.address))
         for kind in (TowerBeacon, Welcome):
@@ -103,9 +108,12 @@ class Wiring:
         for socket in (self.publisher, self._beacons, self._towers, *self._listeners):
             socket.watch(self._driver.wake)
         port = self.publisher.endpoint.rpartition(":")[2]
+        runs_port = self.publisher.runs_endpoint.rpartition(":")[2]
         self._beacon = Beacon(
             NodeBeacon(
-                *(self.address, config.host, port, self._role, __version__), self._machine.age_ms
+                *(self.address, config.host, port, self._role, __version__),
+                self._machine.age_ms,
+                int(runs_port) if runs_port.isdecimal() else None,
             ),
             towers=[] if self._is_reader else [str(tower) for tower in towers],
             interval=config.beacon_interval_s,
@@ -178,33 +186,47 @@ class Wiring:
 
     def _send_run(self, action: act.SendRun) -> None:
         run = action.run
-        self.publisher.send_run(self._header(None, run), run)
+        plain, joined = self._header(None, run, False), self._header(None, run, True)
+        self.publisher.send_run(plain, joined, run)
 
     def _send_direct(self, action: act.SendDirect) -> None:
-        run = action.run
-        sent = self.publisher.send_direct(self._header(action.requester, run), run)
+        run, runs = action.run, action.runs
+        header = self._header(action.requester, run, runs)
+        sent = self.publisher.send_direct(header, run, runs=runs)
         if sent < len(run):
-            now = self._driver.now()
-            self._driver.perform(self._machine.blocked(action.requester, run, sent, now))
+            self._driver.perform(self._machine.blocked(action, sent, self._driver.now()))
 
-    def _header(self, requester: str | None, run: Run) -> bytes:
-        key = (requester, run.topic, run.partition)
+    def _header(self, requester: str | None, run: Run, runs: bool) -> bytes:
+        key = (requester, runs, run.topic, run.partition)
         header = self._headers.get(key)
         if header is None:
             if len(self._headers) >= 4096:
                 self._headers.clear()
-            header = record_header(run) if requester is None else direct_header(requester, run)
+            if requester is None:
+                header = record_header(run, runs=runs)
+            else:
+                header = direct_header(requester, run, runs=runs)
             self._headers[key] = header
         return header
 
+    def _subscribe(self, action: act.Subscribe) -> None:
+        if action.runs is not True:
+            self._peers.subscribe(action.prefix)
+        if action.runs is not False and self._runs is not None:
+            self._runs.subscribe(action.prefix)
+
     def _connect(self, action: act.Connect) -> None:
-        if not self._peers.connect(action.endpoint):
+        socket, at = self._peers, action.endpoint
+        if self._runs is not None and action.runs and action.runs not in self._taken:
+            socket, at = self._runs, action.runs
+        if not socket.connect(at):
             self.unusable += 1
             self._driver.limited.warn(
                 "endpoint", f"node={self._role} cannot use a peer's endpoint {action.endpoint!r}"
             )
             return
-        self._connected.add(action.endpoint)
+        self._connected[action.endpoint] = (socket, at)
+        self._taken.add(at)
         now = self._driver.now()
         self._driver.perform(
             self._machine.peer_found(action.address, action.endpoint, now, action.born)
@@ -221,7 +243,8 @@ class Wiring:
     def _disconnect(self, action: act.Disconnect) -> None:
         if action.endpoint not in self._connected:
             return
-        self._connected.discard(action.endpoint)
+        socket, at = self._connected.pop(action.endpoint)
+        self._taken.discard(at)
         now = self._driver.now()
         self._driver.perform(self._machine.peer_lost(action.address, action.endpoint, now))
-        self._peers.disconnect(action.endpoint)
+        socket.disconnect(at)

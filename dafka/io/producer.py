@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from os import PathLike, fspath
 from time import monotonic
 from typing import Any
@@ -12,26 +12,40 @@ from gevent.event import Event
 
 from dafka.config import ProducerConfig
 from dafka.core import producer as core
+from dafka.core.packed import Packed
 from dafka.core.run import RECORD_COST
 from dafka.errors import Closed, PublishTimeout
 from dafka.io.driver import Driver
-from dafka.io.life import Life, configured, new_address, node_logger
+from dafka.io.life import configured, new_address, node_logger
 from dafka.io.node import Wiring
 from dafka.io.outbox import Outbox
-from dafka.io.refusals import as_bytes, check_continued, full, lacking, largest, obstacle, too_large
+from dafka.io.refusals import (
+    as_bytes,
+    check_continued,
+    full,
+    lacking,
+    largest,
+    too_large,
+    too_many,
+)
+from dafka.io.standing import Standing
 from dafka.names import check_topic
 
-_BATCH_RECORDS = 256
-"""Records of one burst that are sent together; the hub has its turn in between."""
+_BATCH_BYTES = 64 * 1024
+"""Records of one burst that are sent together cost so much at most."""
+_FEW = 16
+"""Fewer records are not worth being packed."""
 _BURST_S = 0.001
 """A record published this long after the last one leaves at once, whoever else has to wait."""
+_YIELD_S = 0.002
+"""A user's loop that publishes without waiting lets the node work this often."""
 _SAVE_S = 5.0
 """Time to write to the outbox what was published last, however short the time to stop is."""
 
 logger = node_logger("producer")
 
 
-class Producer(Life):
+class Producer(Standing):
     """Publishes records to one topic: one partition, named by `address`.
 
     A record leaves at once. It is kept, and sent again to whoever lacks it, until
@@ -67,52 +81,10 @@ class Producer(Life):
         self._outbox: Outbox | None = None
         self._next = first
         self._pending: list[bytes] = []
-        self._pending_bytes = 0
-        self._burst, self._sent_at = False, 0.0
+        self._room = 0
+        """What can be published before somebody has to look."""
+        self._burst_ends = self._yielded = 0.0
         self._acked, self._stopped = Event(), False
-
-    @property
-    def address(self) -> str:
-        """This node's address, which names its partition."""
-        if self.config.outbox and not self.started:
-            raise Closed("a producer knows the partition of its outbox once it has been started")
-        return self._machine.address
-
-    @property
-    def partition(self) -> str:
-        """The name of this producer's partition: its address."""
-        return self.address
-
-    @property
-    def endpoint(self) -> str:
-        """Where peers listen to this producer."""
-        self.driver  # noqa: B018  `Closed` before the start
-        return self._wiring.publisher.endpoint
-
-    @property
-    def next_offset(self) -> int:
-        """The offset the next record will get.
-
-        After a crash, and with an outbox, it tells which records have to be published again:
-        those that would have had this offset and later ones.
-        """
-        return self._next
-
-    @property
-    def saved(self) -> int:
-        """The records before this offset outlive this process: in the outbox, or acknowledged."""
-        acked = self.acknowledged
-        return acked if self._outbox is None else max(acked, self._outbox.saved)
-
-    @property
-    def acknowledged(self) -> int:
-        """Records that enough stores have acknowledged; they are the first of the partition."""
-        return self._machine.acked
-
-    @property
-    def unacknowledged(self) -> int:
-        """Records that not enough stores have acknowledged yet."""
-        return self.next_offset - self.acknowledged
 
     def start(self) -> Producer:
         """Open sockets; returns at once, whether or not a tower or a store is there.
@@ -130,7 +102,7 @@ class Producer(Life):
             raise
         driver.add_source(self._between_turns)
         driver.start()
-        driver.failed.rawlink(lambda _: self._acked.set())
+        driver.failed.rawlink(self._failed)
         self.drivers = (driver,)
         if self._outbox is not None:
             self._outbox.start(driver)
@@ -148,23 +120,32 @@ class Producer(Life):
         if type(content) is not bytes:
             content = as_bytes(content)
         size = len(content) + RECORD_COST
-        if size > self._largest:
-            raise too_large(self.topic, size, self.config)
-        if self._outbox is not None or not self._machine.has_room(self._pending_bytes + size):
-            self._wait_for_room(size, timeout)
-        if self._stopped or not self.driver.running:
-            self._refuse()
+        if size > self._room:
+            self._look(size, timeout)
+        self._room -= size
         offset = self._next
         self._next = offset + 1
         self._pending.append(content)
-        self._pending_bytes += size
-        if not self._burst or monotonic() - self._sent_at >= _BURST_S:
-            self._burst = True
+        if monotonic() >= self._burst_ends:
             self._transmit()
-        elif len(self._pending) >= _BATCH_RECORDS:
-            self._transmit()
-            gevent.sleep(0)
         return offset
+
+    def publish_many(self, contents: Iterable[bytes], timeout: float | None = None) -> int:
+        """Send records in a row, all or none; return the offset of the first. Much faster.
+
+        Blocks as `publish` does, until there is room for all of them. `ConfigError` also if all
+        together never fit into `buffer_bytes`.
+        """
+        records = [c if type(c) is bytes else as_bytes(c) for c in contents]
+        cost = sum(map(len, records)) + RECORD_COST * len(records)
+        largest = max(map(len, records), default=0) + RECORD_COST
+        if cost > self.config.buffer_bytes and largest <= self._largest:
+            raise too_many(self.topic, len(records), cost, self.config)
+        self._look(cost if largest <= self._largest else largest, timeout)
+        first, self._room = self._next, 0
+        self._next += len(records)
+        self._send(records)
+        return first
 
     def flush(self, timeout: float | None = None) -> None:
         """Wait until every record published so far is acknowledged.
@@ -194,14 +175,10 @@ class Producer(Life):
         except Closed:
             pass  # it had been stopped meanwhile
         finally:
-            self._stopped = True
+            self._stopped, self._room = True, 0
             self._close(timeout)
         logger.info("producer stopped topic=%s records=%d", self.topic, self._next)
         return self.unacknowledged
-
-    def stats(self) -> core.ProducerStats:
-        """Counters since the start."""
-        return self._machine.stats
 
     # Inside
 
@@ -231,22 +208,53 @@ class Producer(Life):
         if outbox is not None:
             outbox.close()
 
+    def _failed(self, _: object) -> None:
+        self._room = 0
+        self._acked.set()
+
+    def _look(self, size: int, timeout: float | None) -> None:
+        """Let leave what has waited, let others work, and wait until there is room for `size`."""
+        if self._stopped or not self.driver.running:
+            self._refuse()
+        if size > self._largest:
+            raise too_large(self.topic, size, self.config)
+        self._transmit()
+        if monotonic() - self._yielded >= _YIELD_S:
+            gevent.sleep(0)
+            self._yielded = monotonic()
+        if not self._wait_until(lambda: self._free() >= size, timeout):
+            raise full(self._machine, self.unacknowledged, timeout, self.obstacle)
+        self._room = max(size, min(self._free(), _BATCH_BYTES))
+
+    def _free(self) -> int:
+        """What can be taken now, nothing being about to leave."""
+        outbox = self._outbox
+        waiting = 0 if outbox is None else outbox.waiting_bytes
+        free = self.config.buffer_bytes - self._machine.unacked_bytes - waiting
+        return free if outbox is None or not outbox.loading else -1
+
     def _transmit(self) -> None:
-        if not self._pending:
-            return
-        now = self._sent_at = monotonic()
-        contents, self._pending, self._pending_bytes = self._pending, [], 0
-        if self._outbox is None:
+        if self._pending:
+            contents, self._pending = self._pending, []
+            self._send(contents)
+
+    def _send(self, contents: list[bytes]) -> None:
+        now = monotonic()
+        self._burst_ends = now + _BURST_S
+        if self._outbox is not None:
+            self._outbox.put(contents)
+        elif len(contents) < _FEW:
             self.driver.perform(self._machine.publish(contents, now))
         else:
-            self._outbox.put(contents)
+            for part in Packed.of(contents).parts(_BATCH_BYTES):
+                self.driver.perform(self._machine.publish(part, now))
         self.driver.wake()
 
     def _between_turns(self, now: float) -> bool:
         """In every turn of the loop: what waited leaves, and who waited is told."""
         self._transmit()
         more = self._outbox is not None and self._send_saved(self._outbox, now)
-        self._burst = False
+        self._burst_ends = 0.0
         self._acked.set()
         return more
 
@@ -258,31 +266,6 @@ class Producer(Life):
         outbox.progress(self._machine.acked, self._machine.unacked_bytes)
         return run is not None
 
-    def _has_room(self, size: int) -> bool:
-        outbox, waiting = self._outbox, self._pending_bytes
-        if outbox is not None:
-            if outbox.loading:
-                return False
-            waiting += outbox.waiting_bytes
-        return self._machine.has_room(waiting + size)
-
-    def _wait_for_room(self, size: int, timeout: float | None) -> None:
-        if self._has_room(size):
-            return
-        self._transmit()
-        if not self._wait_until(lambda: self._has_room(size), timeout):
-            raise full(self._machine, self.unacknowledged, timeout, self.obstacle)
-
-    @property
-    def trouble(self) -> str:
-        """Why the outbox can be neither written nor read at this moment; empty if all is well."""
-        return "" if self._outbox is None else self._outbox.trouble
-
-    @property
-    def obstacle(self) -> str:
-        """Why records are not acknowledged, as far as it is known here, and what would help."""
-        return self.trouble or obstacle(self._machine, self._wiring.discovery.stores)
-
     def _wait_until(self, done: Callable[[], bool], timeout: float | None) -> bool:
         until = None if timeout is None else monotonic() + timeout
         while not done():
@@ -293,6 +276,7 @@ class Producer(Life):
                 return False
             self._acked.clear()
             self._acked.wait(left)
+            self._yielded = monotonic()
         return True
 
     def _refuse(self) -> None:

@@ -53,6 +53,15 @@ def too_large(topic: str, size: int, config: ProducerConfig) -> ConfigError:
     return ConfigError(f"topic {topic}: a record of {size} bytes {text}")
 
 
+def too_many(topic: str, number: int, cost: int, config: ProducerConfig) -> ConfigError:
+    """Records that are published together have this cost, and never fit."""
+    return ConfigError(
+        f"topic {topic}: {records(number)} of {cost - RECORD_COST * number} bytes do not fit into "
+        f"buffer_bytes ({config.buffer_bytes}), where each takes {RECORD_COST} more: publish fewer "
+        "at once, or raise that (DAFKA_BUFFER_BYTES, or buffer_bytes in [producer])"
+    )
+
+
 def full(machine: Producer, left: int, timeout: float | None, reason: str) -> PublishTimeout:
     """`left` records take all the room, and the time to wait for it has passed."""
     verb = "fills" if left == 1 else "fill"

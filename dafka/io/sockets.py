@@ -1,5 +1,8 @@
 """The ZeroMQ sockets of a node, and nothing but them. The only importer of zmq.
 
+A producer's own socket is bound twice: peers that take RECORDS connect to a port of its own, where
+fewer messages wait for each peer, since they are larger.
+
 Traps handled here: zmq.green's edges can be missed, so a socket is drained until it says EAGAIN
 and its events are re-read; a send on PUB or XPUB never yields; what exceeds a high-water mark is
 dropped in silence, except where NODROP is asked for.
@@ -8,13 +11,15 @@ dropped in silence, except where NODROP is asked for.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import zmq
+import zmq.backend
 import zmq.green
 from gevent import get_hub
 
+from dafka.core.packed import Packed
 from dafka.core.run import Arrival, Origin, Run
 from dafka.errors import ConfigError
 from dafka.io.joiner import SEQUENCE, Drained, Joiner, OpenRun
@@ -32,6 +37,13 @@ HEARTBEAT_MS = 2000
 """How often a connection is tested."""
 HEARTBEAT_TIMEOUT_MS = 6000
 """How long a peer may leave that unanswered before its connection is closed."""
+RUNS_BYTES = 64 * 1024
+"""Most bytes of one RECORDS, unless one record alone is larger."""
+RUNS_QUEUE = 1000
+"""Most RECORDS that wait for one peer, and as many more at the peer: 64 MB each."""
+DIRECT_BYTES = 1024 * 1024
+"""The same of one DIRECT-RECORDS, of which nobody is sent more than it has asked for."""
+_LEAST_RUNS_BYTES = 4096
 
 _MAX_FRAMES = 8
 _NO_DEVICE = "this machine has no such interface or address"
@@ -39,9 +51,10 @@ _U64 = (1 << 64) - 1
 _NOBLOCK = int(zmq.NOBLOCK)
 _SNDMORE = int(zmq.SNDMORE | zmq.NOBLOCK)
 
-# The base class: zmq.green's own methods re-arm their events after every single frame.
+# The base classes: zmq.green's own methods re-arm their events after every single frame, and
+# those of zmq.Socket are one more call in Python.
 _recv: Any = zmq.Socket.recv
-_send: Any = zmq.Socket.send
+_send: Any = zmq.backend.Socket.send
 _get: Any = zmq.Socket.getsockopt
 
 
@@ -50,7 +63,7 @@ class Context:
 
     def __init__(self, high_water_mark: int) -> None:
         self._context = zmq.green.Context()
-        self._high_water_mark = high_water_mark
+        self.high_water_mark = high_water_mark
         self._owners: list[Watched] = []
 
     def socket(self, owner: Watched, kind: int) -> Any:
@@ -61,8 +74,8 @@ class Context:
         for option, value in (
             # Set once and never again: changed under way, libzmq (4.3.5) can wait for ever for
             # a peer to report progress that it has already made.
-            (zmq.SNDHWM, self._high_water_mark),
-            (zmq.RCVHWM, self._high_water_mark),
+            (zmq.SNDHWM, self.high_water_mark),
+            (zmq.RCVHWM, self.high_water_mark),
             (zmq.MAXMSGSIZE, MAX_FRAME_BYTES),
             (zmq.LINGER, LINGER_MS),
             (zmq.RECONNECT_IVL_MAX, 1000),
@@ -171,48 +184,104 @@ def _subscriptions(socket: Any) -> list[tuple[bool, bytes]]:
 class Publisher(Watched):
     """The node's own bound socket: everything it says leaves here."""
 
-    def __init__(self, context: Context, endpoint: str) -> None:
+    def __init__(self, context: Context, endpoint: str, *, runs: bool = False) -> None:
+        """With `runs`, peers that take RECORDS are offered an endpoint of their own."""
         super().__init__(context, zmq.XPUB)
         # Verbose: a peer that subscribes again, after a restart, shall be noticed again.
         self.socket.setsockopt(zmq.XPUB_VERBOSE, 1)
         # A peer that is stopped answers no heartbeat; then what waits for it is let go.
         self.socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
         self.socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
+        self.runs_endpoint = ""
+        self._runs_bytes = RUNS_BYTES
+        if runs and endpoint.startswith("tcp://") and endpoint.endswith((":*", ":0")):
+            # A connection's bounds are those that held when its endpoint was bound.
+            self.socket.setsockopt(zmq.SNDHWM, min(RUNS_QUEUE, context.high_water_mark))
+            self.runs_endpoint = _bind(self.socket, "bind", endpoint)
+            self.socket.setsockopt(zmq.SNDHWM, context.high_water_mark)
         self.endpoint = _bind(self.socket, "bind", endpoint)
+        if runs and not self.runs_endpoint:
+            # One port is all that was allowed. More messages wait there, so they are smaller.
+            self.runs_endpoint = self.endpoint
+            fair = RUNS_BYTES * RUNS_QUEUE // context.high_water_mark
+            self._runs_bytes = min(max(fair, _LEAST_RUNS_BYTES), RUNS_BYTES)
+        self._subscribed: set[bytes] = set()
+        self._wanted: dict[bytes, bool] = {}
 
     def send(self, message: Message) -> None:
         """Send one message to whoever subscribed to it."""
         _send_all(self.socket, build(message))
 
-    def send_run(self, prefix: bytes, run: Run) -> None:
-        """Send a run to all subscribers; one that is too slow loses records in silence."""
-        socket, pack, sequence = self.socket, SEQUENCE.pack, run.first
-        for content in run.contents:
-            _send(socket, prefix + pack(sequence), _SNDMORE)
-            _send(socket, content, _NOBLOCK)
-            sequence += 1
+    def send_run(self, plain: bytes, joined: bytes, run: Run) -> None:
+        """Send a run to all subscribers; one that is too slow loses records in silence.
 
-    def send_direct(self, prefix: bytes, run: Run) -> int:
-        """Send a run to its one requester; return how many records it took, without losing any.
-
-        XPUB_NODROP holds for the peers that a message matches, here exactly one.
+        As RECORDs, whose headers begin with `plain`, and as RECORDS, whose headers begin with
+        `joined`: each only if somebody has asked for it.
         """
-        socket, pack, sequence = self.socket, SEQUENCE.pack, run.first
-        socket.setsockopt(zmq.XPUB_NODROP, 1)
-        try:
+        if self._is_wanted(joined):
+            for header, frame, _ in _messages(joined, run, self._runs_bytes):
+                _send(self.socket, header, _SNDMORE)
+                _send(self.socket, frame, _NOBLOCK)
+        if self._is_wanted(plain):
+            socket, pack, sequence = self.socket, SEQUENCE.pack, run.first
             for content in run.contents:
-                _send(socket, prefix + pack(sequence), _SNDMORE)
+                _send(socket, plain + pack(sequence), _SNDMORE)
                 _send(socket, content, _NOBLOCK)
                 sequence += 1
+
+    def _is_wanted(self, prefix: bytes) -> bool:
+        """Whether somebody is known to listen to messages that begin like this."""
+        wanted = self._wanted.get(prefix)
+        if wanted is None:
+            wanted = self._wanted[prefix] = any(
+                prefix.startswith(asked) or asked.startswith(prefix) for asked in self._subscribed
+            )
+        return wanted
+
+    def send_direct(self, prefix: bytes, run: Run, *, runs: bool) -> int:
+        """Send a run to its one requester; return how many records it took, without losing any.
+
+        As DIRECT-RECORDs or as DIRECT-RECORDS (`runs`), whose headers begin with `prefix`.
+        XPUB_NODROP holds for the peers that a message matches, here exactly one.
+        """
+        socket, sent = self.socket, 0
+        socket.setsockopt(zmq.XPUB_NODROP, 1)
+        try:
+            for header, frame, records in (
+                _messages(prefix, run, DIRECT_BYTES) if runs else _singly(prefix, run)
+            ):
+                _send(socket, header, _SNDMORE)
+                _send(socket, frame, _NOBLOCK)
+                sent += records
         except zmq.Again:
             pass
         finally:
             socket.setsockopt(zmq.XPUB_NODROP, 0)
-        return sequence - run.first
+        return sent
 
     def subscriptions(self) -> list[tuple[bool, bytes]]:
         """What peers have subscribed to (True) or unsubscribed from since the last call."""
-        return _subscriptions(self.socket)
+        changes = _subscriptions(self.socket)
+        for subscribed, prefix in changes:
+            # The last to unsubscribe is told, not each.
+            (self._subscribed.add if subscribed else self._subscribed.discard)(prefix)
+            self._wanted.clear()
+        return changes
+
+
+def _messages(prefix: bytes, run: Run, most_bytes: int) -> Iterator[tuple[bytes, bytes, int]]:
+    """The frames of the messages that carry a run, and how many records each has."""
+    packed, at = Packed.of(run.contents), 0
+    for end in packed.cuts(most_bytes):
+        header = prefix + SEQUENCE.pack(run.first + at)
+        yield header, packed.between(at, end).frame, end - at
+        at = end
+
+
+def _singly(prefix: bytes, run: Run) -> Iterator[tuple[bytes, bytes, int]]:
+    """The same with a message for each record."""
+    for sequence, content in enumerate(run.contents, run.first):
+        yield prefix + SEQUENCE.pack(sequence), content, 1
 
 
 class BeaconPublisher(Watched):
@@ -283,8 +352,18 @@ class TowerPub(Watched):
 class Subscriber(Watched):
     """A socket that listens to peers, and joins their RECORDs into runs."""
 
-    def __init__(self, context: Context, origin: Origin, endpoints: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        context: Context,
+        origin: Origin,
+        endpoints: Sequence[str] = (),
+        *,
+        runs: bool = False,
+    ) -> None:
+        """`runs`: it listens to publishers of RECORDS, whose messages are large."""
         super().__init__(context, zmq.SUB)
+        if runs:
+            self.socket.setsockopt(zmq.RCVHWM, min(RUNS_QUEUE, context.high_water_mark))
         # Subscriptions for a peer that has gone need not leave any more.
         self.socket.setsockopt(zmq.LINGER, 0)
         self.origin = origin

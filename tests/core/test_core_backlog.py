@@ -319,10 +319,10 @@ def test_requests_name_the_address_under_which_their_answers_are_heard() -> None
     times = (0.0, 0.5, 1.5, 3.5)
     actions = [action for now in times for action in backlog.ask(now, CONSUMER, DIRECT)]
     assert sent(actions, Fetch) == [
-        Fetch(PRODUCER, DIRECT, "flights", 3, 6, READER),
-        Fetch(PRODUCER, DIRECT, "flights", 3, 6, READER),
-        Fetch(PRODUCER, CONSUMER, "flights", 0, 9),
-        Fetch(PRODUCER, DIRECT, "flights", 3, 6),
+        Fetch(PRODUCER, DIRECT, "flights", 3, 6, READER, runs=1),
+        Fetch(PRODUCER, DIRECT, "flights", 3, 6, READER, runs=1),
+        Fetch(PRODUCER, CONSUMER, "flights", 0, 9, runs=1),
+        Fetch(PRODUCER, DIRECT, "flights", 3, 6, runs=1),
     ]
     (warning,) = only(actions, Warn)
     assert f"topic flights partition {PRODUCER}: offset 3 " in warning.text

@@ -220,6 +220,23 @@ def test_silent_peer_is_disconnected_at_the_next_check_and_connected_when_heard_
     assert only(beacon.receive(_of(2), 6.1), Connect) == [Connect(address(2), ENDPOINT)]
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "port", "runs"),
+    [
+        ("tcp://192.0.2.2:5000", 5001, "tcp://192.0.2.2:5001"),
+        ("tcp://[2001:db8::1]:5000", 65_535, "tcp://[2001:db8::1]:65535"),
+        ("tcp://192.0.2.2:5000", None, None),
+        ("ipc:///tmp/node", 5001, None),
+    ],
+)
+def test_where_a_peer_publishes_runs_is_another_port_of_its_host(endpoint, port, runs) -> None:
+    beacon = _beacon()
+    told = TowerBeacon(address(2), endpoint, "producer", "2", 0, port)
+    assert only(beacon.receive(told, 0.1), Connect) == [
+        Connect(address(2), endpoint, pytest.approx(0.1), runs)
+    ]
+
+
 def test_losing_every_tower_disconnects_nobody() -> None:
     beacon = _beacon()
     beacon.receive(_of(2), 0.9)

@@ -47,6 +47,7 @@ from protocol import (
     DirectHead,
     DirectOffset,
     DirectRecord,
+    DirectRecords,
     Fetch,
     GetHeads,
     Head,
@@ -102,13 +103,17 @@ def _until(consumer: Consumer, end: float) -> list[tuple[float, Action]]:
 
 def test_direct_answers_and_hellos_are_let_in_at_the_start() -> None:
     actions = Consumer(CONSUMER, ConsumerConfig(), DIRECT).start(0.0)
-    kinds = (DirectRecord, DirectHead, StoreHello, DirectOffset)
+    kinds = (DirectRecord, DirectRecords, DirectHead, StoreHello, DirectOffset)
     assert actions == [Subscribe(subscription(kind, CONSUMER)) for kind in kinds]
 
 
 def test_subscription_ends_the_topic_so_that_longer_names_stay_out() -> None:
     actions = _consumer().subscribe("metrics", 0.0)
-    assert only(actions, Subscribe) == [Subscribe(b"Mmetrics\0"), Subscribe(b"Hmetrics\0")]
+    assert only(actions, Subscribe) == [
+        Subscribe(b"Mmetrics\0", runs=False),
+        Subscribe(b"Rmetrics\0", runs=True),
+        Subscribe(b"Hmetrics\0"),
+    ]
     assert subscription(Record, "metrics2").startswith(b"Mmetrics")
 
 
@@ -154,7 +159,7 @@ def test_gap_is_asked_for_and_delivered_before_what_follows_it() -> None:
     consumer.receive(_head(2), 0.1)
     actions = consumer.receive(live(7, 9), 0.2)
     assert offsets(actions) == []
-    assert sent(actions, Fetch) == [Fetch(PRODUCER, CONSUMER, TOPIC, 3, 4)]
+    assert sent(actions, Fetch) == [Fetch(PRODUCER, CONSUMER, TOPIC, 3, 4, runs=1)]
     assert consumer.behind() == 6
     assert offsets(consumer.receive(direct(3, 7), 0.3)) == [3, 4, 5, 6, 7, 8]
     assert consumer.behind() == 0
@@ -355,7 +360,7 @@ def test_seek_back_asks_one_store_for_what_it_is_known_to_have() -> None:
     consumer.receive(live(0, 10), 0.1)
     consumer.receive(_head(9, acked=10), 0.2)
     fetches = sent(consumer.seek(*KEY, 2, 0.3), Fetch)
-    assert fetches == [Fetch(PRODUCER, DIRECT, TOPIC, 2, 8, READER)]
+    assert fetches == [Fetch(PRODUCER, DIRECT, TOPIC, 2, 8, READER, runs=1)]
 
 
 def test_seek_ahead_skips_what_lies_between() -> None:
@@ -471,10 +476,10 @@ def test_only_stores_are_heard_about_what_a_store_is_asked_for() -> None:
     consumer = _consumer()
     _prove(consumer)
     asking = consumer.receive(_head(9, acked=10), 0.1)
-    assert sent(asking, Fetch) == [Fetch(PRODUCER, DIRECT, TOPIC, 0, 10, READER)]
+    assert sent(asking, Fetch) == [Fetch(PRODUCER, DIRECT, TOPIC, 0, 10, READER, runs=1)]
     assert consumer.peer_lost(READER, ENDPOINT, 0.2) == [DisconnectStore(ENDPOINT)]
     asking = [action for _, action in _until(consumer, 1.0)]
-    assert sent(asking, Fetch) == [Fetch(PRODUCER, CONSUMER, TOPIC, 0, 10)]
+    assert sent(asking, Fetch) == [Fetch(PRODUCER, CONSUMER, TOPIC, 0, 10, runs=1)]
 
 
 def test_what_is_missing_is_asked_for_anew_when_a_store_is_ready() -> None:
@@ -488,14 +493,14 @@ def test_records_that_no_store_is_known_to_have_are_asked_of_their_exact_produce
     consumer = _consumer()
     _prove(consumer)
     asking = consumer.receive(_head(9, acked=0), 0.1)
-    assert sent(asking, Fetch) == [Fetch(PRODUCER, CONSUMER, TOPIC, 0, 10)]
+    assert sent(asking, Fetch) == [Fetch(PRODUCER, CONSUMER, TOPIC, 0, 10, runs=1)]
 
 
 def test_records_that_a_store_told_of_are_asked_of_the_stores() -> None:
     consumer = _consumer()
     _prove(consumer)
     asking = consumer.receive(_stored_head(9), 0.1)
-    assert sent(asking, Fetch) == [Fetch(PRODUCER, DIRECT, TOPIC, 0, 10, READER)]
+    assert sent(asking, Fetch) == [Fetch(PRODUCER, DIRECT, TOPIC, 0, 10, READER, runs=1)]
 
 
 def test_store_that_proves_nothing_is_asked_after_a_while() -> None:
@@ -530,7 +535,7 @@ def test_producer_is_asked_as_well_while_the_stores_are_silent() -> None:
     assert fetches == expected
     assert offsets(consumer.receive(direct(0, 10), 6.1)) == list(range(10))
     asking = consumer.receive(_head(19, acked=11), 7.0)
-    assert sent(asking, Fetch) == [Fetch(PRODUCER, DIRECT, TOPIC, 10, 10, READER)]
+    assert sent(asking, Fetch) == [Fetch(PRODUCER, DIRECT, TOPIC, 10, 10, READER, runs=1)]
 
 
 def test_c_producer_is_asked_beside_silent_stores_but_only_from_0_on() -> None:

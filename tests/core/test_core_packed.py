@@ -88,5 +88,7 @@ def test_a_run_of_packed_contents_is_cut_like_any_other(contents, since, until) 
     assert (packed.size, packed.cost, packed.next) == (plain.size, plain.cost, plain.next)
     assert packed.since(since).until(until) == plain.since(since).until(until)
     assert packed.since(since) == plain.since(since)
+    assert type(packed.listed().contents) is list
+    assert packed.listed() == plain == plain.listed()
     assert packed.since(3) is packed
     assert packed.until(packed.next) is packed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from itertools import pairwise
 from typing import Any
 
@@ -286,11 +287,33 @@ def test_answer_ends_quietly_when_its_records_are_acknowledged_meanwhile() -> No
 def test_requester_that_takes_no_more_is_answered_the_rest_later() -> None:
     producer = _producer(10)
     (answer,) = only(producer.receive(_fetch(0, 10), 0.1), SendDirect)
-    assert producer.blocked(CONSUMER, answer.run, 4, 0.1) == []
+    assert producer.blocked(answer, 4, 0.1) == []
     assert producer.stats.resent == 4
     assert offsets(producer.tick(0.1)) == []
     assert producer.next_deadline() == 0.1 + PARK_S
     assert offsets(producer.tick(0.1 + PARK_S)) == [4, 5, 6, 7, 8, 9]
+
+
+def test_who_welcomes_runs_is_answered_with_them_also_after_a_pause() -> None:
+    producer = _producer(100)
+    fetch = dataclasses.replace(_fetch(0, 100), runs=1)
+    (answer,) = only(producer.receive(fetch, 0.1), SendDirect)
+    assert (answer.runs, offsets([answer])) == (True, list(range(100)))
+    producer.blocked(answer, 40, 0.1)
+    (rest,) = only(producer.tick(0.1 + PARK_S), SendDirect)
+    assert (rest.runs, offsets([rest])) == (True, list(range(40, 100)))
+
+
+def test_records_published_together_are_kept_together_and_lone_ones_as_well() -> None:
+    producer = _producer()
+    for count in (1, 20, 1, 1, 30):
+        first = producer.next
+        producer.publish([content(n) for n in range(first, first + count)], 0.0)
+    assert [len(kept) for kept in producer._unacked] == [1, 20, 2, 30]
+    for ack in (10, 21, 40):
+        producer.receive(_ack(ack), 0.1)
+        assert producer.unacked_bytes == sum(kept.cost for kept in producer._unacked)
+    assert _answers(producer, _fetch(41, 99)) == list(range(41, 53))
 
 
 def test_requester_that_has_gone_is_not_answered() -> None:

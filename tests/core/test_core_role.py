@@ -6,6 +6,7 @@ import pytest
 from support.machines import CONSUMER, DIRECT, ENDPOINT, PRODUCER, READER, WRITER, live, run
 
 from dafka.config import ConsumerConfig, StoreConfig
+from dafka.core.actions import SendDirect
 from dafka.core.consumer import Consumer
 from dafka.core.role import Role
 from dafka.core.store_writer import StoreWriter
@@ -35,4 +36,4 @@ def test_roles_that_answer_nobody_are_never_told_that_a_requester_is_slow() -> N
     writer = StoreWriter(WRITER, READER, StoreConfig(), store=WRITER, direct=DIRECT)
     for role in (consumer, writer):
         with pytest.raises(NotImplementedError):
-            role.blocked(CONSUMER, run(0, 1), 0, 0.0)
+            role.blocked(SendDirect(CONSUMER, run(0, 1)), 0, 0.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from support.machines import (
     CONSUMER,
@@ -26,7 +28,7 @@ from dafka.core.actions import Action, Drop, Locate, Read, Send, SendDirect, Sub
 from dafka.core.answerer import PARK_S
 from dafka.core.extent import Extent
 from dafka.core.locations import MAX_WAITING
-from dafka.core.store_reader import SLICE_RECORDS, StoreReader
+from dafka.core.store_reader import PACKED_RECORDS, SLICE_RECORDS, StoreReader
 from protocol import (
     ConsumerHello,
     DeleteTopic,
@@ -348,7 +350,7 @@ def test_requester_that_takes_no_more_gets_the_rest_later_and_blocks_nobody() ->
     reader = _reader(10)
     (read,) = only(reader.receive(_fetch(0, 10), 0.1), Read)
     (answer, *_) = only(reader.read_done(read, run(0, 10), 0.1), SendDirect)
-    assert reader.blocked(CONSUMER, answer.run, 4, 0.1) == []
+    assert reader.blocked(answer, 4, 0.1) == []
     assert reader.stats.records == 4
     assert reader.tick(0.1) == []
     assert reader.next_deadline() == 0.1 + PARK_S
@@ -364,12 +366,37 @@ def test_requester_that_takes_no_more_amid_a_long_answer_misses_nothing() -> Non
     answer, second = reader.read_done(read, run(0, SLICE_RECORDS), 0.1)
     assert isinstance(answer, SendDirect)
     assert isinstance(second, Read)
-    reader.blocked(CONSUMER, answer.run, 5, 0.1)
+    reader.blocked(answer, 5, 0.1)
     got = offsets([SendDirect(CONSUMER, answer.run.until(5))])
     got += offsets(_serve(reader, [second], end, now=0.1))
     while (deadline := reader.next_deadline()) is not None:
         got += offsets(_serve(reader, reader.tick(deadline), end, now=deadline))
     assert sorted(set(got)) == list(range(end))
+
+
+def test_who_welcomes_runs_is_answered_with_them_in_larger_slices() -> None:
+    reader = _reader(2 * PACKED_RECORDS)
+    fetch = replace(_fetch(0, 2 * PACKED_RECORDS), runs=1)
+    (read,) = only(reader.receive(fetch, 0.1), Read)
+    assert read.count == PACKED_RECORDS
+    (answer, *_) = only(reader.read_done(read, run(0, 10), 0.1), SendDirect)
+    assert answer.runs
+
+
+def test_rest_for_a_slow_requester_has_the_form_that_it_welcomes() -> None:
+    reader = _reader(10)
+    (read,) = only(reader.receive(replace(_fetch(0, 10), runs=1), 0.1), Read)
+    (answer, *_) = only(reader.read_done(read, run(0, 10), 0.1), SendDirect)
+    reader.blocked(answer, 4, 0.1)
+    (rest,) = only(_serve(reader, reader.tick(0.1 + PARK_S), 10), SendDirect)
+    assert (rest.run.first, rest.runs) == (4, True)
+
+
+def test_form_of_an_answer_is_what_was_welcome_last() -> None:
+    reader = _reader(10)
+    reader.receive(replace(_fetch(0, 5), runs=1), 0.1)
+    reader.receive(_fetch(5, 5), 0.1)
+    assert reader._answers.get((CONSUMER, TOPIC, PRODUCER)).runs is False
 
 
 @pytest.mark.parametrize("how", ["peer lost", "unsubscribed", "unsubscribed with NUL"])

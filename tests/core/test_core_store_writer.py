@@ -38,10 +38,10 @@ from protocol import (
     ConsumerHello,
     DirectHead,
     DirectRecord,
+    DirectRecords,
     Fetch,
     GetHeads,
     Head,
-    Record,
     StoreHello,
     subscription,
 )
@@ -77,9 +77,12 @@ def _prove(writer: StoreWriter, now: float = 0.0) -> list[Any]:
 def test_writer_subscribes_to_all_records_and_heads_and_to_what_is_sent_to_it() -> None:
     writer = StoreWriter(WRITER, READER, StoreConfig(), store=NAME, direct=DIRECT)
     actions = writer.start([], 0.0)
-    own = [subscription(kind, WRITER) for kind in (DirectRecord, DirectHead, StoreHello)]
+    kinds = (DirectRecord, DirectRecords, DirectHead, StoreHello)
     assert actions == [
-        Subscribe(prefix) for prefix in (*own, subscription(Record), subscription(Head))
+        *(Subscribe(subscription(kind, WRITER)) for kind in kinds),
+        Subscribe(b"M", runs=False),
+        Subscribe(b"R", runs=True),
+        Subscribe(b"H"),
     ]
 
 
@@ -177,7 +180,7 @@ def test_gap_is_asked_for_and_what_follows_it_is_written_after_it() -> None:
     writer.receive(live(0, 2), 0.1)
     actions = writer.receive(live(5, 7), 0.2)
     assert only(actions, Append) == []
-    assert sent(actions, Fetch) == [Fetch(PRODUCER, WRITER, TOPIC, 2, 3)]
+    assert sent(actions, Fetch) == [Fetch(PRODUCER, WRITER, TOPIC, 2, 3, runs=1)]
     assert offsets(writer.receive(direct(2, 5), 0.3)) == [2, 3, 4, 5, 6]
     assert writer.next_deadline() is None
 
@@ -356,7 +359,7 @@ def test_stores_that_both_missed_a_c_producers_first_records_take_them_from_it()
         now = writer.next_deadline() or 30.0
         assert now < 30.0
         actions = writer.tick(now)
-    assert sent(actions, Fetch) == [Fetch(PRODUCER, WRITER, TOPIC, 0, 3)]
+    assert sent(actions, Fetch) == [Fetch(PRODUCER, WRITER, TOPIC, 0, 3, runs=1)]
     assert offsets(writer.receive(direct(0, 3), now)) == [0, 1, 2, 3]
 
 
@@ -438,7 +441,7 @@ def test_what_another_store_has_is_fetched_from_it_also_when_the_producer_is_dea
     _prove(writer)
     head = DirectHead(WRITER, PRODUCER, TOPIC, 999, 0, OTHER_READER)
     actions = writer.receive(head, 0.1)
-    assert sent(actions, Fetch) == [Fetch(PRODUCER, DIRECT, TOPIC, 5, 995, OTHER_READER)]
+    assert sent(actions, Fetch) == [Fetch(PRODUCER, DIRECT, TOPIC, 5, 995, OTHER_READER, runs=1)]
     assert offsets(writer.receive(stored(5, 1000), 0.2)) == list(range(5, 1000))
     assert writer.receive(head, 30.0) == []
 

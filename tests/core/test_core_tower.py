@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,8 +32,9 @@ def _endpoint(tower: Tower, beacon: NodeBeacon, source: str, now: float = 0.0) -
 
 
 def test_beacon_is_forwarded_with_all_it_says() -> None:
-    actions = _tower().receive(_beacon("example.net"), REMOTE, 0.0)
-    told = TowerBeacon(address(1), "tcp://example.net:5000", "store", "0.1")
+    beacon = replace(_beacon("example.net"), age_ms=7, runs_port=5001)
+    actions = _tower().receive(beacon, REMOTE, 0.0)
+    told = TowerBeacon(address(1), "tcp://example.net:5000", "store", "0.1", 7, 5001)
     assert actions == [Forward(told)]
 
 

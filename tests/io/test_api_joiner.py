@@ -14,10 +14,20 @@ import zmq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dafka.core.packed import Packed
 from dafka.core.run import Origin, Run
 from dafka.io import sockets
 from dafka.io.joiner import SEQUENCE, Drained, Joiner, direct_header, record_header
-from protocol import DirectRecord, Head, ProtocolError, Record, build, parse
+from protocol import (
+    DirectRecord,
+    DirectRecords,
+    Head,
+    ProtocolError,
+    Record,
+    Records,
+    build,
+    parse,
+)
 
 A, B = "A" * 32, "B" * 32
 LAST = (1 << 64) - 1
@@ -44,9 +54,26 @@ def records(draw) -> list[list[bytes]]:
 
 
 @st.composite
+def runs(draw) -> list[list[bytes]]:
+    """A few messages of one partition in a row, each with several records."""
+    topic = draw(st.sampled_from(["t", "t2", "", "ü"]))
+    partition = draw(st.sampled_from([A, B, ""]))
+    direct, at, made = draw(st.booleans()), draw(sequences), []
+    for _ in range(draw(st.integers(1, 3))):
+        some = tuple(draw(st.lists(contents, min_size=1, max_size=4)))
+        if at + len(some) > LAST + 1:
+            break
+        kind = DirectRecords if direct else Records
+        made.append(kind("R" * 32 if direct else topic, partition, topic, at, some))
+        at += len(some)
+    return [build(message) for message in made]
+
+
+@st.composite
 def oddities(draw) -> list[list[bytes]]:
     """What is no plain record: other messages, surplus and missing frames, trailing bytes."""
     header, content = draw(records())[0]
+    several, frame = build(Records("t", A, "t", draw(sequences) // 2, (b"ab", b"", b"c")))
     odd = draw(
         st.sampled_from(
             [
@@ -58,6 +85,14 @@ def oddities(draw) -> list[list[bytes]]:
                 [header[:8], content],
                 [b""],
                 [header[-8:], content],
+                [several],
+                [several, frame, b"surplus"],
+                [several + b"trailing", frame],
+                [several, frame[:-1]],
+                [several, frame + b"x"],
+                [several, b"\0\0\0\0"],
+                [several, draw(st.binary(max_size=20))],
+                [several[:-8] + SEQUENCE.pack(LAST - 1), frame],
                 build(Head("t", A, "t", 4)),
                 [*build(Head("t", A, "t", 4)), content],
                 # Not empty: see the test of an empty header.
@@ -69,7 +104,7 @@ def oddities(draw) -> list[list[bytes]]:
     return [odd]
 
 
-streams = st.lists(st.one_of(records(), records(), oddities()), max_size=12).map(
+streams = st.lists(st.one_of(records(), runs(), records(), oddities()), max_size=12).map(
     lambda parts: [frames for part in parts for frames in part]
 )
 
@@ -87,6 +122,10 @@ def model(stream: list[list[bytes]]) -> tuple[dict, list, int]:
         if isinstance(message, Record | DirectRecord):
             key = (type(message), message.subject, message.address)
             partitions[key].append((message.sequence, message.content))
+        elif isinstance(message, Records | DirectRecords):
+            kind = Record if isinstance(message, Records) else DirectRecord
+            key = (kind, message.subject, message.address)
+            partitions[key] += enumerate(message.contents, message.sequence)
         else:
             others.append(message)
     return partitions, others, errors
@@ -232,6 +271,39 @@ def test_a_record_with_a_surplus_frame_is_as_the_grammar_says_and_ends_no_run():
     assert len(drained.messages) + len(drained.errors) == 1
 
 
+def several(sequence: int, *some: bytes) -> list[bytes]:
+    return build(Records("t", A, "t", sequence, some))
+
+
+def test_messages_that_follow_each_other_are_one_run_that_was_never_taken_apart():
+    drained = drain([several(3, b"a", b"b"), several(5, b"c"), several(6, b"", b"dd")])
+    assert drained.runs == [Run("t", A, 3, [b"a", b"b", b"c", b"", b"dd"])]
+    assert isinstance(drained.runs[0].contents, Packed)
+    assert drained.count == 3
+
+
+def test_records_one_by_one_and_several_together_make_runs_of_their_own():
+    drained = drain([record(0), several(1, b"a", b"b"), record(1), several(4, b"c")])
+    assert sorted((run.first, len(run)) for run in drained.runs) == [(0, 2), (1, 2), (4, 1)]
+    assert drained.errors == []
+
+
+def test_frames_that_lie_about_their_contents_are_dropped_and_the_others_are_not():
+    good, bad = several(2, b"a", b"b"), several(4, b"c")
+    bad[1] += b"surplus"
+    drained = drain([good, bad, several(5, b"d"), bad])
+    assert [(run.first, len(run)) for run in drained.runs] == [(2, 2), (5, 1)]
+    assert len(drained.errors) == 2
+
+
+def test_records_end_with_the_last_sequence_there_is():
+    last, beyond = several(LAST - 1, b"a", b"b"), several(LAST, b"x")
+    beyond[1] = last[1]
+    drained = drain([last, beyond, several(0, b"e")])
+    assert drained.runs == [Run("t", A, LAST - 1, [b"a", b"b"]), Run("t", A, 0, [b"e"])]
+    assert len(drained.errors) == 1
+
+
 def test_a_malformed_frame_between_two_records_does_not_part_them():
     drained = drain([record(0), [b"", b"x"], [b"M"], record(1)])
     assert drained.runs == [Run("t", A, 0, [b"x", b"x"])]
@@ -253,6 +325,10 @@ def test_prefixes_are_the_headers_of_the_grammar_without_their_sequence():
     assert record_header(run) + SEQUENCE.pack(7) == build(Record("t", A, "t", 7, b"x"))[0]
     direct = build(DirectRecord(B, A, "t", 7, b"x"))[0]
     assert direct_header(B, run) + SEQUENCE.pack(7) == direct
+    several = build(Records("t", A, "t", 7, (b"x",)))[0]
+    assert record_header(run, runs=True) + SEQUENCE.pack(7) == several
+    direct_several = build(DirectRecords(B, A, "t", 7, (b"x",)))[0]
+    assert direct_header(B, run, runs=True) + SEQUENCE.pack(7) == direct_several
 
 
 def test_one_drain_is_bounded_in_messages_and_in_bytes():

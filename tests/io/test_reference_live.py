@@ -53,6 +53,8 @@ def test_everything_mixed(stage: Stage) -> None:
     ours, theirs = stage.consumer(), stage.reference_consumer()
     producers = stage.producer(), stage.reference_producer()
     until(lambda: theirs.subscribed and all(listeners(p) >= 4 for p in producers))
+    assert [listeners(producers[0], kind) >= 2 for kind in "MR"] == [True, True]
+    assert [listeners(producers[1], kind) for kind in "MR"] == [4, 0]
     expected = values(200)
     for content in expected:
         producers[0].publish(content)

@@ -56,7 +56,7 @@ class CProducer(Role):
                 return [SendDirect(message.address, run)]
         return []
 
-    def blocked(self, requester: str, run: Run, sent: int, now: float) -> list[Action]:
+    def blocked(self, answer: SendDirect, sent: int, now: float) -> list[Action]:
         """What a requester does not take is lost."""
         return []
 

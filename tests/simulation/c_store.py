@@ -114,7 +114,7 @@ class _CReader(Role):
             case _:
                 return []
 
-    def blocked(self, requester: str, run: Run, sent: int, now: float) -> list[Action]:
+    def blocked(self, answer: SendDirect, sent: int, now: float) -> list[Action]:
         """What a requester does not take is lost."""
         return []
 

@@ -316,7 +316,7 @@ class Node:
         if taken.contents:
             self._records(model, taken)
         if len(taken) < len(run):
-            self.perform(self.machine.blocked(action.requester, run, len(taken), self.now))
+            self.perform(self.machine.blocked(action, len(taken), self.now))
 
     def _records(self, model: Record | DirectRecord, run: Run) -> None:
         prefix = _prefix(model)

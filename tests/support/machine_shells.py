@@ -275,7 +275,9 @@ class ReaderShell(Shell):
     def block(self, first: int, length: int, taken: int, who: str) -> None:
         part = run(first, first + length)
         if part.first >= 2 and part.next <= self.end:
-            self.perform(self.machine.blocked(who, part, min(taken, length - 1), self.now))
+            self.perform(
+                self.machine.blocked(SendDirect(who, part), min(taken, length - 1), self.now)
+            )
 
     def check(self) -> None:
         assert len(self.reads) == len(self.machine._reading) <= 2

@@ -161,11 +161,14 @@ class Stage:
         return self.start(ReferenceStore(self.tower, **settings))
 
 
-def listeners(node: Any, kind: str = "M", topic: str = TOPIC) -> int:
-    """How many subscriptions at a node's own socket let its messages of this kind through."""
-    wanted = f"{kind}{topic}\0".encode()
+def listeners(node: Any, kinds: str = "MR", topic: str = TOPIC) -> int:
+    """How many subscriptions at a node's own socket let its messages of these kinds through.
+
+    Usually records: C nodes subscribe to RECORD, our own nodes to RECORDS of our producers.
+    """
+    wanted = [f"{kind}{topic}\0".encode() for kind in kinds]
     seen = node.subscriptions if hasattr(node, "subscriptions") else SUBSCRIPTIONS[node]
-    return sum(wanted.startswith(prefix) for prefix in seen)
+    return sum(one.startswith(prefix) for prefix in seen for one in wanted)
 
 
 def acquainted(store: ReferenceStore, producer: Any) -> bool:
