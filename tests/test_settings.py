@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import FrozenInstanceError
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from dafka.beginning import Instant
 from dafka.config import (
     LOCALHOST,
     ConsumerConfig,
@@ -225,6 +227,32 @@ class TestConversion:
     )
     def test_text_becomes_the_type_of_its_field(self, environ, expected):
         assert load(StoreConfig, environ=environ) == StoreConfig(**expected)
+
+    def test_a_start_may_be_a_time(self, write):
+        when = datetime(2026, 11, 25, 17, 0, tzinfo=UTC)
+        for file in ("2026-11-25T17:00:00Z", "'2026-11-25T17:00:00Z'", "2026-11-25T18:00:00+01:00"):
+            file = write(f"[consumer]\nstart = {file}\n")
+            assert load(ConsumerConfig, file=file, environ={}).start == when
+        for text in ("2026-11-25T17:00Z", "2026-11-25 17:00:00.000+00:00"):
+            config = load(ConsumerConfig, environ={"DAFKA_START": text})
+            assert config.start == when
+            assert config.beginning == Instant(1_795_626_000_000)
+        assert load(ConsumerConfig, environ={"DAFKA_START": "2026-11-25"}).start == datetime(
+            2026, 11, 25
+        )
+        message = "environment variable DAFKA_START: '25.11.2026' is not a time in ISO 8601"
+        assert sentence(ConsumerConfig, environ={"DAFKA_START": "25.11.2026"}).startswith(message)
+
+    def test_a_switch_is_on_or_off(self, write):
+        for text, on in (("1", True), ("true", True), ("No", False), ("0", False)):
+            assert load(ConsumerConfig, environ={"DAFKA_AUTO_COMMIT": text}).auto_commit is on
+        file = write("[consumer]\nauto_commit = false\n")
+        assert load(ConsumerConfig, file=file, environ={}).auto_commit is False
+        assert "'maybe' is neither true nor false" in sentence(
+            ConsumerConfig, environ={"DAFKA_AUTO_COMMIT": "maybe"}
+        )
+        with pytest.raises(ConfigError, match="auto_commit is 1: it must be true or false"):
+            ConsumerConfig(auto_commit=1)
 
     def test_a_start_may_be_a_word_or_offsets(self, write):
         assert load(ConsumerConfig, environ={"DAFKA_START": "earliest"}).start == "earliest"

@@ -12,8 +12,9 @@ from collections.abc import Iterable
 from dafka.core.partition import Key, Partition
 from protocol import Head
 
-CERTAIN_S = 0.5
-"""Stores that have the position tell so in this time; a producer says its head once a second."""
+CERTAIN_S = 10.0
+"""How long it is waited for the position to turn up. Stores that have it tell so at once; but what
+is being imported from a backup comes bit by bit, by a producer that has less at first."""
 
 
 class Unproven:

@@ -44,6 +44,8 @@ class Commits:
         self._subscriptions: list[Subscription] = []
         self._known: list[Subscription] = []
         """Subscriptions of which it is to be saved that they are settled."""
+        self._resumed: dict[Key, int] = {}
+        """The positions of an earlier life that were not taken up yet."""
         self._unsaved: set[Key] = set()
         """Partitions of which it is not on the disk yet where they began."""
         self._saving = RLock()
@@ -70,6 +72,7 @@ class Commits:
             raise
         self._subscriptions = [saved.subscriptions[w] for w in wanted if w in saved.subscriptions]
         self._subscriptions += new
+        self._resumed = dict(saved.positions)
         return saved
 
     def _check(self, saved: Saved) -> None:
@@ -118,6 +121,8 @@ class Commits:
 
     def began(self, key: Key, offset: int) -> None:
         """A partition begins here: that is saved in any case, and before a record is given."""
+        if self._resumed.pop(key, None) == offset:
+            return
         self._handled.pop(key, None)
         self._due[key] = offset
         self._unsaved.add(key)

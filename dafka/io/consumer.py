@@ -135,9 +135,9 @@ class Consumer(Places):
             return
         self._stopped = True
         until = monotonic() + (_STOP_S if timeout is None else timeout)
+        self.driver.stop(timeout)
         if self._commits is not None:
             self._commits.stop(max(0.0, until - monotonic()))
-        self.driver.stop(None if timeout is None else max(0.0, until - monotonic()))
         self._wiring.close()
         if self._commits is not None:
             self._commits.close()

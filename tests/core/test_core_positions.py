@@ -212,19 +212,21 @@ def test_position_0_below_what_is_kept_is_told_as_well() -> None:
 def test_partition_whose_living_producer_has_less_was_begun_anew() -> None:
     consumer = _named("latest", {KEY: 500}, LONG_AGO)
     assert only(consumer.receive(_head(20), 1.0), Begin) == [Begin(*KEY, 500)]
-    actions = consumer.receive(_head(21), 2.0)
+    actions = consumer.receive(_head(21), 1.0 + CERTAIN_S)
     assert only(actions, Begin) == [Begin(*KEY, 0)]
     (warning,) = only(actions, Warn)
     assert "the position 500 lies beyond its end, 21" in warning.text
     assert asked(actions) == [(0, 21)]
-    assert offsets(consumer.receive(live(0, 21), 2.1)) == list(range(21))
-    assert only(consumer.receive(_head(21), 3.0), Begin) == []
+    assert offsets(consumer.receive(live(0, 21), 11.1)) == list(range(21))
+    assert only(consumer.receive(_head(21), 30.0), Begin) == []
 
 
-def test_two_heads_read_at_once_do_not_show_it() -> None:
+def test_partition_that_is_imported_meanwhile_was_not_begun_anew() -> None:
     consumer = _named("latest", {KEY: 500}, LONG_AGO)
-    consumer.receive(_head(20), 1.0)
-    assert consumer.receive(_head(20), 1.0 + CERTAIN_S / 2) == []
+    for second in range(int(CERTAIN_S)):
+        assert only(consumer.receive(_head(20 + 60 * second), second), Warn) == []
+    consumer.receive(_head(560), CERTAIN_S)
+    assert only(consumer.receive(_head(20), 2 * CERTAIN_S), Begin) == []
     assert consumer.partitions() == {KEY: 500}
 
 
@@ -232,7 +234,7 @@ def test_position_that_a_store_has_is_none_beyond_the_end() -> None:
     consumer = _named("latest", {KEY: 500}, LONG_AGO)
     consumer.receive(_head(20), 1.0)
     consumer.receive(_stored(600), 1.1)
-    for now in (2.0, 3.0):
+    for now in (2.0, 30.0):
         assert only(consumer.receive(_head(20), now), Begin) == []
     assert consumer.partitions() == {KEY: 500}
 
@@ -253,7 +255,7 @@ def test_position_that_was_reached_by_seeking_is_taken_as_it_is() -> None:
     consumer = _named("latest", {KEY: 500}, LONG_AGO)
     consumer.receive(_head(20), 1.0)
     consumer.seek(*KEY, 400, 1.5)
-    for now in (2.0, 3.0):
+    for now in (2.0, 30.0):
         assert only(consumer.receive(_head(20), now), Begin) == []
     assert consumer.partitions() == {KEY: 400}
 
@@ -302,7 +304,11 @@ def test_pattern_is_subscribed_by_what_all_that_matches_begins_with(
     pattern: str, prefix: bytes
 ) -> None:
     _, actions = _pattern(pattern)
-    assert only(actions, Subscribe)[-2:] == [Subscribe(b"M" + prefix), Subscribe(b"H" + prefix)]
+    assert only(actions, Subscribe)[-3:] == [
+        Subscribe(b"M" + prefix, False),
+        Subscribe(b"R" + prefix, True),
+        Subscribe(b"H" + prefix),
+    ]
     assert sent(actions, GetHeads) == [GetHeads("", CONSUMER)]
 
 

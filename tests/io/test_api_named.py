@@ -8,6 +8,7 @@ import gevent
 import pytest
 
 import dafka
+from dafka.core import unproven
 from dafka.io.offsets import look
 from tests.support.live_nodes import fill
 from tests.support.waiting import during, take, until
@@ -279,8 +280,9 @@ class TestResuming:
         assert told[1:] == [dafka.Position("t", other.partition, 0)]
 
     def test_a_partition_that_was_begun_anew_comes_from_its_first_record(
-        self, named, nodes, caplog, place
+        self, named, nodes, caplog, place, monkeypatch
     ):
+        monkeypatch.setattr(unproven, "CERTAIN_S", 0.5)
         nodes.towered()
         nodes.store()
         producer = nodes.producer(partition=PARTITION)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 
 import gevent
@@ -83,7 +83,7 @@ class Acks:
 
 def timed(work: Work) -> None:
     """Receive runs, and tell how long each record took."""
-    arrivals: list[tuple[float, list[bytes]]] = []
+    arrivals: list[tuple[float, Sequence[bytes]]] = []
     with open_consumer(work) as consumer:
         consumer.poll(timeout=SILENCE_S)
         green_ready()
@@ -96,7 +96,7 @@ def timed(work: Work) -> None:
     tell_arrivals(arrivals, Pace(work).lead)
 
 
-def tell_arrivals(arrivals: list[tuple[float, list[bytes]]], lead: int) -> None:
+def tell_arrivals(arrivals: Sequence[tuple[float, Sequence[bytes]]], lead: int) -> None:
     """Say what came of them, but for the first `lead`."""
     came = [(at, *latency.times(one)) for at, contents in arrivals for one in contents][lead:]
     tell_waits([at - due for at, due, _ in came], [sent - due for _, due, sent in came])
