@@ -18,7 +18,7 @@ from typing import Any
 from dafka.bench.work import Work
 from dafka.errors import DafkaError
 
-PATIENCE_S = 180.0
+PATIENCE_S = 600.0
 """Longest time that a process may say nothing."""
 ENDS_WITHIN_S = 5.0
 _WORKER = (sys.executable, "-m", "dafka.bench.worker")

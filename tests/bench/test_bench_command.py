@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-pytestmark = [pytest.mark.process, pytest.mark.alone]
+pytestmark = pytest.mark.process
 
 SMALL = ("--rounds", "2", "--seconds", "0.05")
 ROW, CEILING = "raw/wire/100B/1-1/curve", "raw/wire/100B/1-1"

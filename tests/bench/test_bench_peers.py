@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -15,6 +16,7 @@ from dafka.bench.process import Unmeasured
 from dafka.bench.rows import all_rows, chosen
 from dafka.bench.rows_peers import ABSENT, PEERS, WAYS
 from dafka.bench.scene import Scene
+from dafka.bench.servers import versions
 from dafka.bench.trials import c_nodes
 from dafka.bench.work import Work
 
@@ -80,6 +82,15 @@ def test_latencies_are_counted_for_every_record(scene, name):
         outcome = measured(scene, work)
         assert latency.merged([outcome.notes["histogram"]]).get_total_count() == 50
         assert 0 < outcome.figures["p50"] <= outcome.figures["p99"] < 60_000
+
+
+@process
+@every_peer
+def test_its_version_is_told(name):
+    peer = installed(name)
+    assert re.search(r"v\W?\d+\.\d+", versions([name])[name])
+    assert versions(["dafka"]) == {}
+    assert peer.server.name == name
 
 
 # Rows

@@ -11,7 +11,7 @@ from dafka.bench.scene import Scene
 from dafka.bench.trials import ceilings, footprint, latencies, rates
 from dafka.bench.work import Work
 
-pytestmark = [pytest.mark.process, pytest.mark.alone]
+pytestmark = pytest.mark.process
 
 RATES = [
     pytest.param(rates.publish, Work(records=300), id="publish"),
