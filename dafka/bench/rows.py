@@ -17,11 +17,11 @@ from dafka.bench.work import KB, Work
 GROUPS = {
     "publish": "from publish to the acknowledgement of every store, records a second",
     "live": "from publish to the slowest consumer, records a second",
+    "replay": "everything from a store, and what that costs who publishes meanwhile",
     "latency": "from when a record was due to its delivery or acknowledgement, milliseconds",
     "start": "from the start of a server to the first acknowledgement, milliseconds",
     "idle": "what each node costs while nobody asks anything of it",
     "memory": "what a store needs while many records come, MB",
-    "replay": "everything from a store, and what that costs who publishes meanwhile",
 }
 """Groups of rows, and what they tell."""
 
@@ -113,7 +113,7 @@ def _replay() -> Iterator[Row]:
         )
 
 
-IDLE_S = 10.0
+IDLE_S = 5.0
 
 PACES = {"1000": Work(rate=1000.0), "half": Work(mode=latencies.HALF)}
 """Records a second: a thousand, and half of what was published and acknowledged in this run."""

@@ -54,7 +54,7 @@ QUICK_S = 0.3
 @click.option(
     "--durability",
     type=click.Choice(["fsync", "os"]),
-    help="Only rows with this durability of ours.",
+    help="Only rows that are synced when they are acknowledged, or only those that are not.",
 )
 @click.option(
     "--dir",
@@ -88,7 +88,7 @@ def bench(
 ) -> None:
     """Measure Dafka on this machine, beside the ceiling measured in the same run.
 
-    Without arguments it measures the headline rows, which takes two to three minutes. ROW is the
+    Without arguments it measures the headline rows, which takes three to four minutes. ROW is the
     name of a row, the beginning of one ("live/100B"), or a pattern ("publish/*/os"). The nodes run
     as processes of their own over loopback. docs/performance.md explains rows and ceilings.
 
