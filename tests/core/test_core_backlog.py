@@ -303,6 +303,15 @@ def test_stores_that_have_dropped_records_are_not_asked_for_them_alone() -> None
     assert [(wanted.direct, wanted.store) for wanted in backlog.wanted(0.1)] == [(True, READER)]
 
 
+def test_what_is_skipped_to_and_handed_on_no_longer_takes_room() -> None:
+    backlog = _backlog(buffer_bytes=run(15, 19).cost)
+    partition = _behind(backlog, 0, 20, exact=True)
+    assert backlog.offer(KEY, partition, run(5, 9)) == []
+    assert backlog.skip(KEY, partition, 5) == [run(5, 9)]
+    backlog.offer(KEY, partition, run(15, 19))
+    assert backlog.offer(KEY, partition, run(9, 15)) == [run(9, 15), run(15, 19)]
+
+
 def test_partition_that_is_gone_is_told_once_however_often_it_was_asked_for() -> None:
     backlog = _with_store(from_stores=True)
     partition = _behind(backlog, 0, 9, exact=True)

@@ -342,6 +342,18 @@ def test_what_is_gone_is_told_once_however_often_it_was_asked_for_in_vain() -> N
     assert only(consumer.tick(100.5), Expire) == [Expire(*KEY, 6, 10)]
 
 
+@pytest.mark.parametrize(("sought", "told"), [(True, [Expire(*KEY, 0, 10)]), (False, [])])
+def test_first_records_that_are_gone_are_told_to_who_asked_for_them(
+    sought: bool, told: list[Expire]
+) -> None:
+    consumer = _consumer()
+    if sought:
+        consumer.seek(*KEY, 0, 0.0)
+    consumer.receive(_stored_head(25, earliest=10), 0.1)
+    assert only(consumer.tick(0.6), Expire) == told
+    assert consumer.partitions() == {KEY: 10}
+
+
 # Seeking
 
 

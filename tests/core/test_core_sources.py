@@ -113,6 +113,22 @@ def test_only_so_many_peers_that_have_gone_are_remembered() -> None:
     assert sources.introduced(address(1)) == (1.0, None)
 
 
+def test_only_so_many_stores_are_remembered_before_they_are_introduced() -> None:
+    sources = Sources()
+    for number in range(1_001):
+        sources.store_found(address(number), 0.0)
+    assert sources.peer_found(address(1_000), ENDPOINT, 1.0) == []
+    assert sources.peer_found(address(999), ENDPOINT, 1.0) == [ConnectStore(ENDPOINT)]
+
+
+def test_stores_that_have_gone_leave_room_for_those_that_are_not_introduced_yet() -> None:
+    sources = Sources()
+    for number in range(1_001):
+        sources.store_found(address(number), 0.0)
+        assert sources.peer_found(address(number), ENDPOINT, 1.0) == [ConnectStore(ENDPOINT)]
+        sources.peer_lost(address(number), ENDPOINT, 2.0)
+
+
 def test_peer_with_two_endpoints_is_there_until_both_have_gone() -> None:
     sources = Sources()
     sources.peer_found(READER, ENDPOINT, 1.0)

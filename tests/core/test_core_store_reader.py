@@ -141,6 +141,11 @@ def test_request_below_the_earliest_is_answered_with_what_is_the_earliest() -> N
     assert actions == [Send(DirectHead(CONSUMER, PRODUCER, TOPIC, 9, 2, NAME, 1000))]
 
 
+def test_request_for_the_earliest_is_answered_with_records() -> None:
+    reader = _reader(earliest=2)
+    assert reader.receive(_fetch(2, 5), 0.1) == [Read(CONSUMER, TOPIC, PRODUCER, 2, 5)]
+
+
 # Deleting a topic
 
 

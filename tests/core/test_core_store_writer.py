@@ -27,7 +27,7 @@ from support.machines import (
 
 import dafka.core.store_writer as module
 from dafka.config import StoreConfig
-from dafka.core.actions import Append, ConnectStore, DisconnectStore, Subscribe, Warn
+from dafka.core.actions import Append, ConnectStore, DisconnectStore, Drop, Subscribe, Warn
 from dafka.core.extent import Extent
 from dafka.core.run import Arrival, Origin, Run
 from dafka.core.sources import REFERENCE_EXACT
@@ -489,6 +489,46 @@ def test_many_partitions_of_another_store_are_fetched_without_a_pause() -> None:
         answer = stored(0, 1, partition=waiting.pop(0).topic)
         waiting += sent(writer.receive(answer, 0.1 + answered / 1000), Fetch)
     assert answered == 3 * MAX_ASKING
+
+
+# What is gone
+
+
+def _deletion(before: int, sequence: int) -> DirectHead:
+    return DirectHead(WRITER, PRODUCER, TOPIC, sequence, before, OTHER_READER, 0, before)
+
+
+def test_what_is_dropped_is_acknowledged_up_to_its_last_record_and_no_further() -> None:
+    writer = _writer()
+    writer.dropped(TOPIC, PRODUCER, 5, True, 0.1)
+    (ack,) = sent(writer.receive(_head(9, acked=0), 0.2), Ack)
+    assert ack.sequence == 4
+
+
+def test_dropping_old_records_takes_back_no_acknowledgement() -> None:
+    writer = _writer([Extent(TOPIC, PRODUCER, 0, 9)])
+    writer.dropped(TOPIC, PRODUCER, 5, False, 0.1)
+    (ack,) = sent(writer.receive(live(6, 8), 0.2), Ack)
+    assert ack.sequence == 8
+
+
+def test_a_deletion_is_done_once_and_what_it_took_is_not_asked_for() -> None:
+    writer = _writer([Extent(TOPIC, PRODUCER, 0, 3)])
+    _prove(writer)
+    actions = writer.receive(_deletion(10, 11), 0.1)
+    assert only(actions, Drop) == [Drop(TOPIC, PRODUCER, 10, deleted=True)]
+    assert asked(actions) == [(10, 12)]
+    assert only(writer.receive(_deletion(10, 11), 0.2), Drop) == []
+    assert offsets(writer.receive(stored(10, 12), 0.3)) == [10, 11]
+    assert only(writer.receive(_deletion(12, 11), 0.4), Drop) == [
+        Drop(TOPIC, PRODUCER, 12, deleted=True)
+    ]
+
+
+def test_a_deletion_that_the_log_knows_is_not_done_again() -> None:
+    writer = _writer([Extent(TOPIC, PRODUCER, 10, 12, deleted=10)])
+    _prove(writer)
+    assert only(writer.receive(_deletion(10, 11), 0.1), Drop) == []
 
 
 # What is refused
