@@ -6,16 +6,16 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from importlib.util import find_spec
 from multiprocessing import active_children, get_context
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
+from dafka.cli import signals
 from dafka.cli.options import Command, Fault, Whole
 from dafka.cli.progress import progress
 from simulation import scale
@@ -25,7 +25,7 @@ from simulation.plan import draw
 from simulation.shrink import Failure, live, shrink
 from simulation.trace import Trace
 
-_CHUNK = 25
+_DONE = "done"
 _MOST_SHOWN = 10
 
 _GO_TOGETHER = {
@@ -142,32 +142,48 @@ def _many(options: dict[str, Any]) -> int:
 def _failures(options: dict[str, Any]) -> Iterator[int | None]:
     """For each life, its seed if it failed."""
     seeds = range(options["seed"], options["seed"] + options["lives"])
-    chunks = [seeds[at : at + _CHUNK] for at in range(0, len(seeds), _CHUNK)]
     if options["jobs"] == 1:
-        for chunk in chunks:
-            yield from _chunk(chunk)
+        yield from map(_failed, seeds)
         return
-    with ProcessPoolExecutor(options["jobs"], get_context("fork"), _leave_signals) as pool:
-        try:
-            for some in as_completed([pool.submit(_chunk, chunk) for chunk in chunks]):
-                yield from some.result()
-        except BrokenProcessPool as error:
-            raise Fault("a process ended before its lives had; was it killed?") from error
-        except BaseException:  # also GeneratorExit: enough have failed
-            pool.shutdown(wait=False, cancel_futures=True)
-            for child in active_children():
-                child.terminate()
-            raise
+    context = get_context("fork")
+    told: list[Connection] = []
+    # A signal while processes begin could be lost; and it is for us, not for it, to end them.
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals.ending())
+    try:
+        for number in range(options["jobs"]):
+            reader, writer = context.Pipe(duplex=False)
+            told.append(reader)
+            context.Process(target=_tell, args=(seeds[number :: options["jobs"]], writer)).start()
+            writer.close()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.ending())
+        yield from _heard(told)
+    finally:
+        for child in active_children():
+            child.kill()
 
 
-def _leave_signals() -> None:
-    """It is for the process that began the others to end them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+def _failed(seed: int) -> int | None:
+    return seed if live(draw(seed)) is not None else None
 
 
-def _chunk(seeds: range) -> list[int | None]:
-    return [seed if live(draw(seed)) is not None else None for seed in seeds]
+def _tell(seeds: range, writer: Connection) -> None:
+    for seed in seeds:
+        writer.send(_failed(seed))
+    writer.send(_DONE)
+
+
+def _heard(told: list[Connection]) -> Iterator[int | None]:
+    """What other processes tell, until all have done."""
+    while told:
+        for reader in wait(told):
+            try:
+                found = reader.recv()
+            except EOFError as error:
+                raise Fault("a process ended before its lives had; was it killed?") from error
+            if found == _DONE:
+                told.remove(reader)
+            else:
+                yield found
 
 
 def _scale(most: int, file: Path | None) -> int:
