@@ -98,7 +98,7 @@ class Partition:
         if at < self.begins:
             return self.begins
         above = [floor for floor in self.floors.values() if floor > at]
-        if not above or not attempts:
+        if not above:
             return None
         if len(above) < len(self.floors):
             patience = _KEPT_AFTER
