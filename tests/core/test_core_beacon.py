@@ -151,6 +151,14 @@ def test_node_that_was_restarted_at_its_endpoint_takes_the_place_of_the_old_one(
     assert beacon.peers[ENDPOINT].address == address(3)
 
 
+def test_of_two_of_one_age_at_an_endpoint_the_one_that_is_known_stays() -> None:
+    beacon = _beacon()
+    beacon.receive(_aged(2, 5.0), 100.0)
+    for second in (101.0, 102.0):
+        assert beacon.receive(_aged(3, second - 95.0), second) == []
+        assert beacon.receive(_aged(2, second - 95.0), second) == []
+
+
 def test_who_says_another_address_at_an_endpoint_does_not_keep_the_old_one_alive() -> None:
     beacon = _beacon()
     beacon.receive(_of(2), 0.5)
