@@ -48,6 +48,8 @@ def fuzz(part: str, inputs: int | None, seed: int, life: int | None, tower: str 
         raise click.UsageError("--life goes with machines.")
     if tower is not None and part != "nodes":
         raise click.UsageError("--tower goes with nodes.")
+    if not __debug__:
+        raise Fault("PYTHONOPTIMIZE is set, so nothing would be checked: unset it")
     logging.getLogger("dafka").setLevel(logging.ERROR)  # that garbage came is no news here
     for name in PARTS if part == "all" else [part]:
         count = inputs or PARTS[name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from traceback import extract_tb
 from typing import Any
 
 from support.machine_shells import (
@@ -199,10 +200,13 @@ def _told(life: Life, steps: list[Step], error: Exception, seed: int, number: in
     shell = type(life.new_shell()).__name__.removesuffix("Shell").lower()
     few = _shrunk(life, steps, error)
     again = _failure(life, few)
+    assert again is not None
+    last = extract_tb(again.__traceback__)[-1]
     lines = [f"    {name}({', '.join(map(repr, arguments))})" for name, arguments in few]
     return "\n".join(
         (
             f"{shell} machine: {type(again).__name__}: {again}",
+            f"  at {last.filename}:{last.lineno}: {last.line}",
             "  after these steps:",
             *lines,
             f"  again: scripts/fuzz machines --seed {seed} --life {number}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -111,7 +112,9 @@ def test_a_wrong_acknowledgement_is_found_and_its_steps_are_few(
     with pytest.raises(Found, match="writer machine: AssertionError") as found:
         machines.fuzz_machines(20_000, 1)
     told = str(found.value).splitlines()
-    assert len(told) < 8
+    assert len(told) < 9
+    assert "machine_shells.py" in told[1]
+    assert ": assert ack.sequence + 1 == " in told[1]
     life = int(told[-1].rpartition("--life ")[2])
     with pytest.raises(Found, match="writer machine: AssertionError"):
         machines.fuzz_machines(1, 1, only=life)
@@ -202,3 +205,15 @@ def test_a_tower_that_is_no_address_is_refused_in_one_line() -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("scripts/fuzz: tower 'a,b' is not an address: use HOST")
     assert done.stderr.count("\n") == 1
+
+
+def test_what_would_check_nothing_is_refused() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "fuzz"), "machines"],
+        env={**os.environ, "PYTHONOPTIMIZE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    told = "scripts/fuzz: PYTHONOPTIMIZE is set, so nothing would be checked: unset it\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", told)

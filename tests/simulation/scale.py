@@ -24,7 +24,6 @@ from simulation.links import Connection, Frames
 from simulation.world import ConsumerNode, Node, ProducerNode, World
 
 TOPIC = "metrics"
-CONTENT = b"x" * 100
 _TIMED = ("receive", "tick", "publish", "committed", "read_done", "taken", "subscribed")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from traceback import extract_tb
 
 from simulation.life import Life
 from simulation.plan import Plan
@@ -30,7 +31,10 @@ def live(plan: Plan, trace: Trace | None = None) -> Failure | None:
         # "seed 1, after 2.000 s: what does not hold: where"
         return Failure(": ".join(text.split(": ")[1:2]), text)
     except Exception as error:
-        return Failure(type(error).__name__, f"seed {plan.seed}: {type(error).__name__}: {error}")
+        last = extract_tb(error.__traceback__)[-1]
+        what = f"{type(error).__name__} in {last.name}"
+        place = f"{last.filename}:{last.lineno}"
+        return Failure(what, f"seed {plan.seed}: {what}: {error} ({place}: {last.line})")
     return None
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from support.waiting import until
 
+from dafka.core.store_writer import StoreWriter
 from simulation.breakages import BREAKAGES, broken
 from simulation.life import Life
 from simulation.plan import draw
@@ -25,9 +26,11 @@ SHOWN = 40
 """Lives that are lived here as well, where coverage looks."""
 
 
-def simulate(*arguments: str) -> subprocess.CompletedProcess[str]:
+def simulate(
+    *arguments: str, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "scripts" / "simulate"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=env)
 
 
 @pytest.mark.timeout(600)
@@ -70,6 +73,24 @@ def test_failure_is_shrunk_and_drawn_and_can_be_repeated(tmp_path: Path) -> None
     repeated = simulate(*again[1].split())
     assert repeated.returncode == 1
     assert repeated.stdout.splitlines()[-1] == done.stdout.splitlines()[-2]
+
+
+def test_what_is_broken_is_found_without_assert_statements_too() -> None:
+    options = ("--life", "1", "--broken", "ack-before-commit")
+    done = simulate(*options, env={**os.environ, "PYTHONOPTIMIZE": "1"})
+    assert done.returncode == 1
+    assert "an ACK tells of what is durable" in done.stdout
+
+
+def test_a_failure_that_nobody_foresaw_tells_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken_machine(self: object, *arguments: object) -> list[object]:
+        raise KeyError("nowhere")
+
+    monkeypatch.setattr(StoreWriter, "committed", broken_machine)
+    failure = next(failed for seed in range(1, 20) if (failed := live(draw(seed))))
+    assert failure.what == "KeyError in broken_machine"
+    assert "test_lives.py:" in failure.text
+    assert "raise KeyError" in failure.text
 
 
 def test_shortest_form_of_a_failure_fails_in_the_same_way() -> None:

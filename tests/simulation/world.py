@@ -269,7 +269,8 @@ class World:
 
     def check(self, holds: bool, what: str, *where: object) -> None:
         """Fail with the seed unless something holds."""
-        assert holds, f"seed {self.seed}, after {self.now:.3f} s: {what}: {where}"
+        if not holds:  # no `assert`, which PYTHONOPTIMIZE leaves out
+            raise AssertionError(f"seed {self.seed}, after {self.now:.3f} s: {what}: {where}")
 
     def audit(self, producer: ProducerNode) -> None:
         """What a producer takes for acknowledged was on so many disks."""
