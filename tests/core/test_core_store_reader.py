@@ -17,6 +17,7 @@ from support.machines import (
     READER,
     TOPIC,
     WRITER,
+    address,
     live,
     offsets,
     only,
@@ -151,6 +152,15 @@ def test_request_for_the_earliest_is_answered_with_records() -> None:
 
 def _delete(reader: StoreReader, requester: str = CONSUMER) -> list[Action]:
     return reader.receive(DeleteTopic(TOPIC, requester), 0.1)
+
+
+def test_only_so_many_who_ask_for_a_deletion_are_told_of_it() -> None:
+    reader = _reader()
+    (drop,) = only(_delete(reader), Drop)
+    for number in range(200):
+        assert _delete(reader, address(number)) == []
+    reader.stored(Extent(TOPIC, PRODUCER, 10, 10, deleted=10))
+    assert len(sent(reader.dropped(drop), TopicDeleted)) == 100
 
 
 def test_a_topic_is_deleted_partition_by_partition_and_then_it_is_told() -> None:
