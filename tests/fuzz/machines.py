@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from traceback import extract_tb
 from typing import Any
@@ -29,12 +30,15 @@ from support.machines import (
     run,
 )
 
+from dafka.core.packed import Packed
 from dafka.core.run import Arrival, Origin
 from protocol import (
     DirectOffset,
     DirectRecord,
+    DirectRecords,
     Message,
     Record,
+    Records,
     RemoteProtocolError,
     parse,
     subscription,
@@ -80,7 +84,7 @@ class Life:
                 message: Message = parse(self.fuzzer.frames())
             except RemoteProtocolError:
                 continue
-            if not isinstance(message, Record | DirectRecord):
+            if not isinstance(message, Record | DirectRecord | Records | DirectRecords):
                 return "message", (message, self._origin())
 
     def _run(self) -> Step:
@@ -91,6 +95,8 @@ class Life:
         near = max(0, at - self.random.randrange(4))
         first = self.random.choice((at, at, at, at, near, near, self._small(), 250, _BEYOND))
         arrived = run(first, first + self._length(), topic, name)
+        if self.random.random() < 0.5:
+            arrived = replace(arrived, contents=Packed.of(arrived.contents))
         if first <= at < arrived.next:
             self._at[topic, name] = arrived.next
         return "message", (Arrival(arrived, self._origin()), Origin.LIVE)

@@ -35,7 +35,8 @@ GROWTH_BYTES = 200 << 20
 """So much more memory than before is a leak, or too much kept of strangers."""
 LIVE_TOPIC = "canary"
 
-_ADDRESS = "F" * 32
+_ADDRESS, _IN_RUNS = "F" * 32, "E" * 32
+"""To others the peer is two nodes: one that publishes RECORD, and one that publishes RECORDS."""
 _TOPICS = ("hello", "metrics", "metrics2")
 _BEACON_EVERY_S = 0.5
 _LOOPBACK = ("127.", "localhost", "[::1]")
@@ -48,21 +49,23 @@ class Peer:
         self._tower = tower
         self._context = zmq.Context()
         self._out = self._socket(zmq.XPUB)
-        # Nobody else need reach it where the cluster is on this machine alone.
-        self._out.bind("tcp://127.0.0.1:*" if _is_here(tower.sub) else "tcp://*:*")
         self._out.setsockopt(zmq.XPUB_VERBOSE, 1)
+        port, runs_port = self._bind(), self._bind()
         self._in = self._socket(zmq.XSUB)
         self._beacons = self._socket(zmq.PUB)
         self._beacons.connect(tower.sub)
         self._towers = self._socket(zmq.XSUB)
         self._towers.connect(tower.pub)
         self._towers.send(b"\1B")
-        port = self._out.getsockopt(zmq.LAST_ENDPOINT).rstrip(b"\0").rpartition(b":")[2].decode()
-        self._beacon = build(NodeBeacon(_ADDRESS, "", port))
+        told = ("producer", "0", 0, int(runs_port))
+        self._own = [
+            build(NodeBeacon(_ADDRESS, "", port)),
+            build(NodeBeacon(_IN_RUNS, "", runs_port, *told)),
+        ]
         self._beacon_at = 0.0
-        self._wishes: list[bytes] = [b"M", b"H"]
+        self._wishes: list[bytes] = [b"M", b"R", b"H"]
         self._known: set[str] = set()
-        self.fuzzer = Fuzzer(seed, addresses=[_ADDRESS], topics=_TOPICS)
+        self.fuzzer = Fuzzer(seed, addresses=[_ADDRESS, _IN_RUNS], topics=_TOPICS)
         self._chance = Random(seed)  # what others ask for must not change the fuzzer's frames
         self._polite = True
         self.introduced = 0
@@ -80,6 +83,12 @@ class Peer:
             gevent.sleep(0.01)
         if not self.introduced:
             raise Found(f"no node was introduced by the tower at {self._tower}")
+
+    def _bind(self) -> str:
+        # Nobody else need reach it where the cluster is on this machine alone.
+        self._out.bind("tcp://127.0.0.1:*" if _is_here(self._tower.sub) else "tcp://*:*")
+        endpoint: bytes = self._out.getsockopt(zmq.LAST_ENDPOINT).rstrip(b"\0")
+        return endpoint.rpartition(b":")[2].decode()
 
     def turn(self, count: int) -> None:
         """Say `count` things, to all who hear us, and hear what the others say."""
@@ -107,7 +116,8 @@ class Peer:
     def _listen(self) -> None:
         if monotonic() >= self._beacon_at:
             self._beacon_at = monotonic() + _BEACON_EVERY_S
-            _send(self._beacons, self._beacon)
+            for beacon in self._own:
+                _send(self._beacons, beacon)
         for frame in _drain(self._out):
             if frame[0][:1] == b"\1" and len(self._wishes) < 1000:
                 self._wishes.append(frame[0][1:])
@@ -121,7 +131,7 @@ class Peer:
             message = parse(frames)
         except RemoteProtocolError:
             return
-        if not isinstance(message, TowerBeacon) or message.address == _ADDRESS:
+        if not isinstance(message, TowerBeacon) or message.address in (_ADDRESS, _IN_RUNS):
             return
         # Once the tower has been told garbage, it introduces nodes that do not exist.
         ours = message.role is not None and message.endpoint.startswith("tcp://127.0.0.1:")

@@ -112,7 +112,7 @@ def test_a_wrong_acknowledgement_is_found_and_its_steps_are_few(
     with pytest.raises(Found, match="writer machine: AssertionError") as found:
         machines.fuzz_machines(20_000, 1)
     told = str(found.value).splitlines()
-    assert len(told) < 9
+    assert len(told) < 10
     assert "machine_shells.py" in told[1]
     assert ": assert ack.sequence + 1 == " in told[1]
     life = int(told[-1].rpartition("--life ")[2])

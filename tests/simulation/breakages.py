@@ -10,6 +10,7 @@ from unittest.mock import patch
 
 from dafka.core.actions import Action, Send
 from dafka.core.answerer import Answerer
+from dafka.core.answers import Answers
 from dafka.core.extent import Extent
 from dafka.core.fetcher import Fetcher
 from dafka.core.intake import Intake
@@ -87,6 +88,12 @@ def _nobody_goes(self: Answerer, address: str, endpoint: str, now: float) -> lis
     return []
 
 
+def _runs_for_everybody(self: Answers, *key: Any, runs: bool = False) -> bool:
+    """Who does not understand DIRECT-RECORDS is answered with them all the same."""
+    return _ADD(self, *key, runs=True)
+
+
+_ADD = Answers.add
 _HOLD, _REQUEST, _HEAD = Intake._hold, Fetcher.request, StoreReader._head
 
 BREAKAGES: dict[str, Breakage] = {
@@ -100,6 +107,7 @@ BREAKAGES: dict[str, Breakage] = {
     "deletions-untold": (StoreReader, "_head", _deletions_untold),
     "nothing-is-gone": (Partition, "floor", _nothing_is_gone),
     "nobody-goes": (Answerer, "peer_lost", _nobody_goes),
+    "runs-for-everybody": (Answers, "add", _runs_for_everybody),
 }
 
 

@@ -37,7 +37,7 @@ class Life:
 
     def __init__(self, plan: Plan, trace: Trace | None = None) -> None:
         self.plan = plan
-        self.world = World(plan.seed, towers=plan.towers, trace=trace)
+        self.world = World(plan.seed, towers=plan.towers, older=plan.older, trace=trace)
         self.producers: list = []
         self.consumers: list[ConsumerNode] = []
 

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from dafka.core.packed import Packed
 from dafka.core.run import Arrival, Origin, Run
-from protocol import DirectRecord, Message, ProtocolError, Record, parse, record_prefix
+from protocol import (
+    DirectRecord,
+    DirectRecords,
+    Message,
+    ProtocolError,
+    Record,
+    Records,
+    parse,
+    record_prefix,
+)
 
 if TYPE_CHECKING:
     from simulation.nodes import Node
@@ -122,8 +132,12 @@ class Audience:
 class Connection:
     """A SUB socket's link to a publisher: prefixes go up it, messages that match come down."""
 
-    def __init__(self, world: World, listener: Node, endpoint: str, origin: Origin) -> None:
+    def __init__(
+        self, world: World, listener: Node, endpoint: str, origin: Origin, runs: bool = False
+    ) -> None:
+        """`runs`: the speaker is known to publish RECORDS."""
         self.listener, self.endpoint, self.origin = listener, endpoint, origin
+        self.runs = runs
         self.speaker: Node | None = None
         self.prefixes: list[bytes] = []
         """What the speaker knows to be wanted."""
@@ -137,6 +151,11 @@ class Connection:
         self._held: list[Callable[[], None]] = []
         world.at(world.arrival(), self.reach)
 
+    @property
+    def wanted(self) -> list[bytes]:
+        """What the listener wants to hear through this socket."""
+        return self.listener.prefixes[self.origin, self.runs]
+
     # Life
 
     def reach(self) -> None:
@@ -149,8 +168,7 @@ class Connection:
         self.speaker = speaker
         speaker.listeners.append(self)
         # libzmq sends what is wanted in the order of its tree of prefixes.
-        wanted = sorted(self.listener.prefixes[self.origin])
-        self._rise([(prefix, True) for prefix in wanted])
+        self._rise([(prefix, True) for prefix in sorted(self.wanted)])
 
     def lost(self) -> None:
         """The link ends by itself; it will be established again."""
@@ -162,7 +180,7 @@ class Connection:
         """End the link for good: the speaker sees every prefix go."""
         self.open = False
         self.listener.sources.remove(self)
-        self.listener.connected.discard((self.endpoint, self.origin))
+        self.listener.connected.discard((self.endpoint, self.origin, self.runs))
         self._end()
 
     def _end(self) -> None:
@@ -309,38 +327,64 @@ def _record(prefix: bytes) -> Record | DirectRecord | None:
 Item = Arrival | Message
 
 
-def join(batch: Iterable[Frames], origin: Origin) -> tuple[list[Item], int]:
-    """Turn frames into what a shell hands to a machine: consecutive records become runs.
+def join(batch: Iterable[Frames], origin: Origin) -> tuple[list[tuple[Item, int]], int]:
+    """Turn frames into what a shell hands to a machine, each with how many messages it came in.
 
-    Also how many messages were malformed: they are counted and dropped.
+    Consecutive records become runs. Also how many messages were malformed: they are counted and
+    dropped.
     """
-    items: list[Item] = []
+    items: list[tuple[Item, int]] = []
     last, refused = b"", 0
     for frames in batch:
         try:
-            if len(frames) < 2:
-                items.append(_message(*frames) if frames else parse(frames))
-                last = b""
-                continue
-            prefix, offset = frames[0][:-8], int.from_bytes(frames[0][-8:], "big")
-            plain = _record(prefix) if len(frames) == 2 else None
-            before = items[-1] if items and plain and prefix == last else None
-            if isinstance(before, Arrival) and before.run.next == offset:
-                before.run.contents.append(frames[1])
-                continue
-            last = prefix if plain else b""
-            message = replace(plain, sequence=offset) if plain else parse(frames)
-            if isinstance(message, Record | DirectRecord):
-                items.append(_arrival(message, frames[1], origin))
-            else:
-                items.append(message)
+            found, prefix = _item(frames, origin)
         except ProtocolError:
-            refused += 1
-            last = b""
+            refused, last = refused + 1, b""
+            continue
+        before, number = items[-1] if items and prefix and prefix == last else (None, 0)
+        runs = isinstance(before, Arrival) and isinstance(found, Arrival)
+        if runs and before.run.next == found.run.first:
+            items[-1] = (_joined(before, found), number + 1)
+            continue
+        items.append((found, 1))
+        last = prefix
     return items, refused
 
 
-def _arrival(record: Record | DirectRecord, content: bytes, origin: Origin) -> Arrival:
+def _item(frames: Frames, origin: Origin) -> tuple[Item, bytes]:
+    """What a message is, and the prefix by which the next one may continue it, or nothing."""
+    if len(frames) < 2:
+        return (_message(*frames) if frames else parse(frames)), b""
+    prefix = frames[0][:-8]
+    plain = _record(prefix) if len(frames) == 2 else None
+    if plain is not None:
+        message = replace(plain, sequence=int.from_bytes(frames[0][-8:], "big"))
+        return _arrival(message, [frames[1]], origin), prefix
+    message = parse(frames)
+    if isinstance(message, Record | DirectRecord):
+        return _arrival(message, [frames[1]], origin), b""
+    if isinstance(message, Records | DirectRecords):
+        mine = record_prefix(message) == prefix
+        return _arrival(message, Packed(frames[1]), origin), prefix if mine else b""
+    return message, b""
+
+
+def _joined(one: Arrival, other: Arrival) -> Arrival:
+    """Two runs as one; a list grows where it is."""
+    have, more = one.run.contents, other.run.contents
+    if isinstance(have, list):
+        have.extend(more)
+        return one
+    run = replace(one.run, contents=Packed.join([Packed.of(have), Packed.of(more)]))
+    return replace(one, run=run)
+
+
+def records_of(item: Item) -> int:
+    """How many records an item has; any other message counts as one."""
+    return len(item.run) if isinstance(item, Arrival) else 1
+
+
+def _arrival(message: Any, contents: Sequence[bytes], origin: Origin) -> Arrival:
     direct = Origin.STORE if origin is Origin.STORE else Origin.PEER
-    source = direct if isinstance(record, DirectRecord) else Origin.LIVE
-    return Arrival(Run(record.subject, record.address, record.sequence, [content]), source)
+    source = direct if isinstance(message, DirectRecord | DirectRecords) else Origin.LIVE
+    return Arrival(Run(message.subject, message.address, message.sequence, contents), source)

@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING, Any
 from dafka.core import actions as act
 from dafka.core.beacon import Beacon
 from dafka.core.consumer import Consumer
+from dafka.core.packed import Packed
 from dafka.core.producer import Producer
 from dafka.core.run import Arrival, Origin, Run
 from protocol import (
     DirectHead,
     DirectRecord,
+    DirectRecords,
+    Fetch,
     Message,
     NodeBeacon,
     Record,
+    Records,
     StoreHello,
     TowerBeacon,
     Welcome,
@@ -27,7 +31,14 @@ from protocol import (
 )
 from protocol import subscription as prefix_of
 from simulation.c_producer import CProducer
-from simulation.links import Audience, Connection, Frames, Item, join
+from simulation.links import (
+    Audience,
+    Connection,
+    Frames,
+    Item,
+    join,
+    records_of,
+)
 from simulation.process import Process
 
 if TYPE_CHECKING:
@@ -45,12 +56,19 @@ DRAIN = 50
 """Most messages that a shell reads before it hands them to its machine."""
 
 
+RUNS_BYTES = 100
+"""Most bytes of one RECORDS or DIRECT-RECORDS: few, so that a run takes several messages."""
+
 _prefix = lru_cache(20_000)(record_prefix)
 
 
 @lru_cache(20_000)
 def _build(message: Message) -> Frames:
     return build(message)
+
+
+Entry = tuple[Item, int, Connection, int]
+"""What has come, in how many messages, through which connection, in which of its lives."""
 
 
 class _CBeacon(Beacon):
@@ -84,17 +102,29 @@ class Node:
         self.role, self.port = role, port or world.port()
         self.endpoint = f"tcp://{self.process.host}:{self.port}"
         self.alive = True
+        self.runs = role is not None and not world.is_old()
+        """Whether it speaks and understands RECORDS and DIRECT-RECORDS; C nodes do not, nor do
+        older versions of ours."""
         self.refused = 0
         """Malformed messages dropped."""
         self.sources: list[Connection] = []
-        self.connected: set[tuple[str, Origin]] = set()
+        self.connected: set[tuple[str, Origin, bool]] = set()
         """What `sources` are connected to."""
         self.listeners: list[Connection] = []
         self.audience = Audience()
-        self.prefixes: dict[Origin, list[bytes]] = {Origin.LIVE: [], Origin.STORE: []}
+        self.prefixes: dict[tuple[Origin, bool], list[bytes]] = {
+            (Origin.LIVE, False): [],
+            (Origin.LIVE, True): [],
+            (Origin.STORE, False): [],
+        }
+        """What it wants to hear, by socket: how far it believes what comes there, and whether
+        speakers of RECORDS are there."""
         if direct is not None:
-            own = [prefix_of(kind, direct) for kind in (DirectRecord, DirectHead)]
-            self.prefixes[Origin.STORE] = [*own, prefix_of(StoreHello, self.address)]
+            kinds: tuple[type[Message], ...] = (DirectRecord, DirectRecords, DirectHead)
+            if not self.runs:
+                kinds = (DirectRecord, DirectHead)
+            own = [prefix_of(kind, direct) for kind in kinds]
+            self.prefixes[Origin.STORE, False] = [*own, prefix_of(StoreHello, self.address)]
         self.beacon: Beacon | None = None
         self._beacon_due: float | None = None
         self.towers: dict[TowerNode, int] = {}
@@ -103,7 +133,7 @@ class Node:
         """Messages that came, each record one."""
         self.largest = 0
         """The cost of the largest batch that was handed to the machine at once."""
-        self._inbox: deque[tuple[Item, Connection, int]] = deque()
+        self._inbox: deque[Entry] = deque()
         self._armed: float | None = None
         self._executors: dict[type, Any] = {}
         world.nodes.append(self)
@@ -120,7 +150,10 @@ class Node:
         """Look for the towers."""
         told = (self.role, "1.0") if self.role else (None, None)
         age = self.machine.age_ms if self.role else None
-        own = NodeBeacon(self.address, "", str(self.port), *told, age)
+        speaks = self.runs and isinstance(self.machine, Producer)
+        own = NodeBeacon(
+            *(self.address, "", str(self.port), *told, age), self.port if speaks else None
+        )
         kind = Beacon if self.role else _CBeacon
         self.beacon = kind(own, towers=["a tower"], interval=1.0, timeout=4.0, max_peers=10_000)
         self.perform(self.beacon.start(self.now))
@@ -163,7 +196,7 @@ class Node:
             self.world.at(self.world.arrival(), partial(tower.hear, frames, self, life))
 
     def _connect(self, action: act.Connect) -> None:
-        self.connect(action.endpoint, Origin.LIVE)
+        self.connect(action.endpoint, Origin.LIVE, runs=action.runs is not None)
         found = self.machine.peer_found(action.address, action.endpoint, self.now, action.born)
         self.perform(found)
 
@@ -172,11 +205,15 @@ class Node:
         self.perform(lost)
         self.disconnect(action.endpoint, Origin.LIVE)
 
-    def connect(self, endpoint: str, origin: Origin) -> None:
-        """Connect a SUB socket to a publisher; once more is the same to ZeroMQ."""
-        if (endpoint, origin) not in self.connected:
-            self.connected.add((endpoint, origin))
-            self.sources.append(Connection(self.world, self, endpoint, origin))
+    def connect(self, endpoint: str, origin: Origin, *, runs: bool = False) -> None:
+        """Connect a SUB socket to a publisher; once more is the same to ZeroMQ.
+
+        `runs`: the publisher says that it publishes RECORDS.
+        """
+        place = (endpoint, origin, runs and self.runs)
+        if place not in self.connected:
+            self.connected.add(place)
+            self.sources.append(Connection(self.world, self, *place))
 
     def disconnect(self, endpoint: str, origin: Origin) -> None:
         """Undo a `connect`."""
@@ -227,11 +264,12 @@ class Node:
 
     def hear(self, batch: list[Frames], connection: Connection) -> None:
         """Hand in what has come, unless the machine is full: then it waits in the socket."""
-        self.heard += len(batch)
         items, refused = join(batch, connection.origin)
+        self.heard += refused + sum(records_of(item) for item, _ in items)
         self.refused += refused
         connection.read(refused, connection.life)
-        self._inbox.extend((item, connection, connection.life) for item in items)
+        life = connection.life
+        self._inbox.extend((item, number, connection, life) for item, number in items)
         self.read()
 
     def read(self) -> None:
@@ -240,25 +278,22 @@ class Node:
             if not self.alive or self.process.standing:
                 return
             now, cost = self.now, 0
-            for item, connection, life in self._drain():
-                number = 1
-                if isinstance(item, Arrival):
-                    number = len(item.run)
-                    cost += item.run.cost
+            for item, number, connection, life in self._drain():
+                cost += item.run.cost if isinstance(item, Arrival) else 0
                 connection.read(number, life)
                 self.perform(self.machine.receive(item, now, connection.origin))
             self.largest = max(self.largest, cost)
             self.world.inspect(self)
 
-    def _drain(self) -> list[tuple[Item, Connection, int]]:
+    def _drain(self) -> list[Entry]:
         """As shells do: stores first, and a HEAD never before the records that came with it."""
         inbox = self._inbox
         if len(inbox) == 1:
             return [inbox.popleft()]
         origin = Origin.STORE
-        if not any(connection.origin is origin for _, connection, _ in inbox):
+        if not any(connection.origin is origin for _, _, connection, _ in inbox):
             origin = Origin.LIVE
-        mine = [entry for entry in inbox if entry[1].origin is origin][:DRAIN]
+        mine = [entry for entry in inbox if entry[2].origin is origin][:DRAIN]
         taken = set(map(id, mine))
         self._inbox = deque(entry for entry in inbox if id(entry) not in taken)
         return sorted(mine, key=_rank)
@@ -298,35 +333,41 @@ class Node:
             listener.carry(messages)
 
     def _send(self, action: act.Send) -> None:
-        self._publish([_build(action.message)])
+        message = action.message
+        if isinstance(message, Fetch) and not self.runs:
+            message = replace(message, runs=None)
+        self._publish([_build(message)])
 
     def _sendrun(self, action: act.SendRun) -> None:
         run = action.run
-        self._records(Record(run.topic, run.partition, run.topic, 0, b""), run)
+        name = (run.topic, run.partition, run.topic, 0)
+        models = [Record(*name, b""), Records(*name, ())]
+        for model in models if self.runs else models[:1]:
+            if not self.runs or self.audience.of(_prefix(model)):
+                self._publish([frames for frames, _ in _messages(model, run)])
 
     def _senddirect(self, action: act.SendDirect) -> None:
         run, world = action.run, self.world
-        model = DirectRecord(action.requester, run.partition, run.topic, 0, b"")
-        taken = run
+        name = (action.requester, run.partition, run.topic, 0)
+        runs = action.runs and self.runs
+        model = DirectRecords(*name, ()) if runs else DirectRecord(*name, b"")
+        messages = _messages(model, run)
+        taken = len(messages)
         if world.blocking and world.random.random() < world.blocking:
-            taken = run.until(run.first + world.random.randrange(len(run)))
-        rooms = [c.room for c in self.audience.of(_prefix(model))]
-        if rooms and min(rooms) < len(taken):
-            taken = run.until(run.first + min(rooms))
-        if taken.contents:
-            self._records(model, taken)
-        if len(taken) < len(run):
-            self.perform(self.machine.blocked(action, len(taken), self.now))
-
-    def _records(self, model: Record | DirectRecord, run: Run) -> None:
-        prefix = _prefix(model)
-        numbered = enumerate(run.contents, run.first)
-        self._publish([[prefix + n.to_bytes(8, "big"), content] for n, content in numbered])
+            taken = world.random.randrange(taken)
+        taken = min(taken, *[c.room for c in self.audience.of(_prefix(model))], taken)
+        if taken:
+            self._publish([frames for frames, _ in messages[:taken]])
+        if taken < len(messages):
+            sent = sum(number for _, number in messages[:taken])
+            self.perform(self.machine.blocked(action, sent, self.now))
 
     def _subscribe(self, action: act.Subscribe) -> None:
-        self.prefixes[Origin.LIVE].append(action.prefix)
+        for runs in (False, True):
+            if action.runs in (None, runs):
+                self.prefixes[Origin.LIVE, runs].append(action.prefix)
         for connection in self.sources:
-            if connection.origin is Origin.LIVE:
+            if connection.origin is Origin.LIVE and action.runs in (None, connection.runs):
                 connection.change(action.prefix, True)
 
     def _connectstore(self, action: act.ConnectStore) -> None:
@@ -339,7 +380,21 @@ class Node:
         self.world.warnings.append(action)
 
 
-def _rank(entry: tuple[Item, Connection, int]) -> int:
+def _messages(
+    model: Record | DirectRecord | Records | DirectRecords, run: Run
+) -> list[tuple[Frames, int]]:
+    """The messages of this kind that carry a run, and how many records each has."""
+    prefix, messages, at = _prefix(model), [], run.first
+    if isinstance(model, Records | DirectRecords):
+        for part in Packed.of(run.contents).parts(RUNS_BYTES):
+            messages.append(([prefix + at.to_bytes(8, "big"), part.frame], len(part)))
+            at += len(part)
+        return messages
+    numbered = enumerate(run.contents, run.first)
+    return [([prefix + n.to_bytes(8, "big"), content], 1) for n, content in numbered]
+
+
+def _rank(entry: Entry) -> int:
     item = entry[0]
     if isinstance(item, Arrival):
         return 0 if item.origin is Origin.LIVE else 1

@@ -16,10 +16,12 @@ from protocol import (
     DeleteTopic,
     DirectHead,
     DirectRecord,
+    DirectRecords,
     Head,
     Message,
     ProtocolError,
     Record,
+    Records,
     build,
     parse,
 )
@@ -51,7 +53,7 @@ class Noise:
             return
         kind = random.randrange(4)
         said = self._said.get(connection.speaker, ()) if connection.speaker else ()
-        prefixes = connection.listener.prefixes[connection.origin]
+        prefixes = connection.wanted
         if kind == 0:
             frames = [random.randbytes(random.randrange(30)) for _ in range(random.randint(1, 3))]
             frames[0] = random.choice(prefixes) + random.choice((b"", b"\0", b"\0\1")) + frames[0]
@@ -123,7 +125,7 @@ class Noise:
         if frames in said:
             return not isinstance(message, DeleteTopic)
         match message:
-            case Record() | DirectRecord() | DeleteTopic():
+            case Record() | DirectRecord() | Records() | DirectRecords() | DeleteTopic():
                 return False
             case Head() | DirectHead():
                 return (message.subject, message.address) not in self._world.truth

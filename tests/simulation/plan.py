@@ -58,6 +58,8 @@ class Plan:
     towers: int
     acks: int
     """How many stores the producers wait for."""
+    older: float
+    """The share of nodes that are of an older version, which knows nothing of RECORDS."""
     events: tuple[Event, ...]
 
     def only(self, numbers: list[int]) -> Plan:
@@ -88,4 +90,5 @@ def draw(seed: int) -> Plan:
         )
         for number, kind in enumerate(kinds)
     )
-    return Plan(seed, random.choice((0, 1, 1, 2)), acks, events)
+    towers, older = random.choice((0, 1, 1, 2)), random.choice((0.0, 0.0, 0.3, 0.7, 1.0))
+    return Plan(seed, towers, acks, older, events)

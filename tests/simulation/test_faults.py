@@ -49,18 +49,18 @@ def test_what_was_said_across_a_cut_arrives_unless_the_heartbeat_has_ended_the_c
 def test_what_exceeds_the_high_water_mark_is_dropped_and_fetched_later() -> None:
     world = _cluster(2)
     producer, consumer = _producer(world), _consumer(world)
-    world.faults = Faults(high_water_mark=20)
+    world.faults = Faults(high_water_mark=3)
     producer.publish(100)
     world.run(0.05)
-    assert consumer.next.get(producer.key, 0) <= 20
+    assert consumer.next.get(producer.key, 0) <= 50
     world.until(lambda: consumer.next.get(producer.key) == 100, 30)
 
 
 def test_slow_link_delays_what_is_large() -> None:
     world = _cluster(3)
     producer, consumer = _producer(world), _consumer(world)
-    world.faults = Faults(bandwidth=10_000.0)
-    producer.publish(200)  # nearly 100 bytes each, their headers included
+    world.faults = Faults(bandwidth=2_000.0)
+    producer.publish(200)  # nearly 200 bytes for each ten, their headers included
     world.run(1.0)
     assert producer.key not in consumer.next
     world.until(lambda: consumer.next.get(producer.key) == 200, 30)

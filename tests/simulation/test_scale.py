@@ -25,9 +25,9 @@ def test_a_delivered_record_costs_as_many_messages_however_many_consumers_there_
 
 
 def test_each_further_store_costs_one_more_copy_and_no_more() -> None:
-    one, five = (live(10, 50, stores=stores).figures()["messages"] for stores in (1, 5))
+    one, five = (live(10, 50, stores=stores).figures()["bytes"] for stores in (1, 5))
     # One in ten deliveries is a store's, and its acknowledgements are few.
-    assert 0.3 < five - one < 0.6
+    assert 0.1 < (five - one) / 4 / one < 0.2
 
 
 def test_beacons_grow_with_the_square_of_the_nodes_and_no_faster() -> None:

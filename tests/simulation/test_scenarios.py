@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from protocol import DeleteTopic
+from simulation.trace import Said, Trace
 from simulation.world import Faults, StoreNode, World
 
 
@@ -382,3 +383,47 @@ def test_store_that_is_restarted_at_its_endpoints_is_known_to_be_a_store(seed: i
     store.crash()
     store.start()
     world.until(known, 3)
+
+
+@pytest.mark.parametrize(
+    ("older", "c_consumers", "expected"),
+    [(0.0, 0, "RS"), (1.0, 0, "MD"), (0.0, 1, "MRS")],
+    ids=["new", "old", "with a C consumer"],
+)
+def test_records_are_said_in_the_forms_that_are_asked_for(older, c_consumers, expected) -> None:
+    trace = Trace()
+    world = World(31, towers=1, older=older, trace=trace)
+    world.store()
+    producer = world.producer("metrics")
+    theirs = [world.c_consumer("metrics") for _ in range(c_consumers)]
+    world.run(3.0)
+    producer.publish(100)
+    ours = [world.consumer("metrics", start="earliest") for _ in range(2)]
+    world.run(5.0)
+    producer.publish(100)
+    nexts = [one.next for one in ours] + [one.machine.next for one in theirs]
+    world.until(lambda: all(at.get(producer.key) == 200 for at in nexts), 30)
+    said = {one.text.split()[0] for one in trace.entries if isinstance(one, Said)}
+    names = {"M": "RECORD", "D": "DIRECT-RECORD", "R": "RECORDS", "S": "DIRECT-RECORDS"}
+    assert {form for form, name in names.items() if name in said} == set(expected)
+
+
+@pytest.mark.parametrize("seed", range(32, 52))
+def test_older_nodes_newer_ones_and_c_nodes_end_with_the_same_records(seed: int) -> None:
+    world = World(seed, towers=2, older=0.5)
+    world.faults = Faults(loss=0.2, duplication=0.2, reordering=0.2, high_water_mark=20)
+    stores = [world.store(), world.store(), world.c_store()]
+    producers = [world.producer("metrics") for _ in range(3)]
+    crowd = [world.consumer("metrics", start="earliest", fetch_records=30) for _ in range(4)]
+    for _ in range(10):
+        world.run(0.5)
+        for producer in producers:
+            producer.publish(20)
+    world.faults = Faults()
+    keys = [producer.key for producer in producers]
+
+    def all_have_all() -> bool:
+        held = [len(store.disk.get(key, ())) for store in stores for key in keys]
+        return {*held, *(one.next.get(key, 0) for one in crowd for key in keys)} == {200}
+
+    world.until(all_have_all, 90)

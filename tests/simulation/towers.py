@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ class TowerNode:
         self.life = 0
         self.sources: list[Any] = []
         self.malformed = 0
+        self.older = world.is_old()
+        """It drops what beacons tell of RECORDS."""
         self._heard_by: dict[Node, None] = {}
         self._armed: float | None = None
 
@@ -104,7 +107,8 @@ class TowerNode:
     def _perform(self, actions: list[act.Action]) -> None:
         for action in actions:
             if isinstance(action, act.Forward):
-                told = parse(build(action.message))
+                message = action.message
+                told = parse(build(replace(message, runs_port=None) if self.older else message))
                 assert isinstance(told, TowerBeacon)
                 self.world.at(self.world.arrival(), partial(self._tell, told, self.life))
             else:

@@ -57,8 +57,10 @@ class Trace:
         """A node said something to whoever listened."""
         items, _ = join(messages, Origin.LIVE)
         listeners = tuple(dict.fromkeys(name(c.listener) for c in audience))
-        kind = "DIRECT-RECORD" if messages[0][0][:1] == b"D" else "RECORD"
-        for item in items:
+        kind = {b"D": "DIRECT-RECORD", b"S": "DIRECT-RECORDS", b"R": "RECORDS"}.get(
+            messages[0][0][:1], "RECORD"
+        )
+        for item, _ in items:
             text = f"{kind} {self.span(item.run)}" if hasattr(item, "run") else self.text(item)
             self.entries.append(Said(self.world.now, name(speaker), listeners, text))
 

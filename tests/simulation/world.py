@@ -58,10 +58,16 @@ MOST_STEPS = 20_000
 class World:
     """Nodes, the network between them, and the time."""
 
-    def __init__(self, seed: int, *, towers: int = 0, trace: Trace | None = None) -> None:
-        """`towers`: how many there are; without any, the world introduces nodes itself."""
+    def __init__(
+        self, seed: int, *, towers: int = 0, older: float = 0.0, trace: Trace | None = None
+    ) -> None:
+        """`towers`: how many there are; without any, the world introduces nodes itself.
+
+        `older` is the share of our nodes and towers which know nothing of RECORDS.
+        """
         self.seed = seed
         self.random = Random(seed)
+        self._older = older
         self.now = 0.0
         self.faults = Faults()
         self.blocking = 0.0
@@ -168,6 +174,10 @@ class World:
         self._hosts[kind] += 1
         return Process(self, f"{kind} {self._hosts[kind]}", sum(self._hosts.values()))
 
+    def is_old(self) -> bool:
+        """Whether a new node of ours is of an older version, by chance."""
+        return bool(self._older) and self.random.random() < self._older
+
     def address(self) -> str:
         """A new node's identity."""
         return f"{self.random.getrandbits(128):032X}"
@@ -205,7 +215,8 @@ class World:
         if listener.alive and speaker.alive:
             found = listener.machine.peer_found(speaker.address, speaker.endpoint, listener.now)
             listener.perform(found)
-            listener.connect(speaker.endpoint, Origin.LIVE)
+            runs = speaker.runs and isinstance(speaker, ProducerNode)
+            listener.connect(speaker.endpoint, Origin.LIVE, runs=runs)
 
     def crash(self, gone: Node) -> None:
         """End a node at once; the others notice by its silence."""

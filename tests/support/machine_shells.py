@@ -55,6 +55,8 @@ class Shell:
 
     def __init__(self) -> None:
         self.now = 1000.0
+        self.welcomed: set[str] = set()
+        """Who has welcomed DIRECT-RECORDS."""
 
     def live(self, steps: list[Step]) -> None:
         for name, arguments in steps:
@@ -62,6 +64,8 @@ class Shell:
             self.check()
 
     def message(self, message: Message | Arrival, origin: Origin) -> None:
+        if isinstance(message, Fetch) and message.runs:
+            self.welcomed.add(message.address)
         self.perform(self.machine.receive(message, self.now, origin))
 
     def peer_found(self, address: str, endpoint: str) -> None:
@@ -91,6 +95,7 @@ class Shell:
             build(action.message)
         for answer in only(actions, SendDirect):
             assert answer.run.contents
+            assert not answer.runs or answer.requester in self.welcomed
             build(DirectRecord(answer.requester, answer.run.partition, answer.run.topic, 0, b""))
         self.look(actions)
 
