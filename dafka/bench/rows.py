@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from dafka.bench.rounds import Measure, Row, Trial
 from dafka.bench.rows_peers import PEER_NAMES, peer_rows
 from dafka.bench.trials import ceilings, footprint, latencies, rates
-from dafka.bench.work import KB, Work
+from dafka.bench.work import KB, MANY, Work
 
 GROUPS = {
     "publish": "from publish to the acknowledgement of every store, records a second",
@@ -53,15 +53,16 @@ def _publish() -> Iterator[Row]:
             for producers in (1, 4, 16):
                 for durability in ("fsync", "os"):
                     yield _published(size, producers, stores, durability)
+    yield _published(100, 1, 1, "fsync", MANY)
     name = "publish/100B/loop"
     trial = _rate(name, rates.loop, Work())
     yield Row(name, "publish", trial, ceilings=(_wire_name(100),), who="raw")
 
 
-def _published(size: int, producers: int, stores: int, durability: str) -> Row:
+def _published(size: int, producers: int, stores: int, durability: str, mode: str = "") -> Row:
     text = size_text(size)
-    name = f"publish/{text}/{producers}p/{stores}s/{durability}"
-    work = Work(size=size, producers=producers, stores=stores, durability=durability)
+    name = f"publish/{text}/{producers}p/{stores}s/{durability}{mode and '/' + mode}"
+    work = Work(size=size, producers=producers, stores=stores, durability=durability, mode=mode)
     beside = [_wire_name(size, producers, stores), f"{_COMMIT}/{text}/{durability}"]
     return Row(
         name,
@@ -69,7 +70,7 @@ def _published(size: int, producers: int, stores: int, durability: str) -> Row:
         _rate(name, rates.publish, work),
         durability=durability,
         ceilings=(*beside, *((f"{_SYNC}/{text}",) if durability == "fsync" else ())),
-        headline=name == _PUBLISH,
+        headline=name in (_PUBLISH, f"{_PUBLISH}/{MANY}"),
     )
 
 

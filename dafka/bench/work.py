@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
+MANY = "many"
+"""The mode in which records are published by `publish_many`."""
 KB = 1000
 
 

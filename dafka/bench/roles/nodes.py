@@ -8,12 +8,14 @@ from time import monotonic
 from typing import Any, Literal, cast
 
 import dafka
-from dafka.bench.work import Work
+from dafka.bench.work import MANY, Work
 from dafka.bench.worker import Clock, green_ready, heard, say
 
 TOPIC = "bench"
 LOOPBACK = "tcp://127.0.0.1:*"
 ACKED_WITHIN_S = 120.0
+_AT_ONCE = 1000
+"""Records that `publish_many` is given."""
 SILENCE_S = 30.0
 
 
@@ -67,8 +69,12 @@ def produce(work: Work) -> None:
         producer.flush(timeout=SILENCE_S)
         green_ready(partition=producer.partition)
         clock = Clock()
-        for _ in range(work.records):
-            producer.publish(content)
+        if work.mode == MANY:
+            for first in range(0, work.records, _AT_ONCE):
+                producer.publish_many([content] * min(_AT_ONCE, work.records - first))
+        else:
+            for _ in range(work.records):
+                producer.publish(content)
         published = monotonic()
         producer.flush(timeout=ACKED_WITHIN_S)
         clock.say(published=published)
