@@ -185,7 +185,7 @@ class ConsumerConfig(NodeConfig):
     buffer_bytes: int = 16 * MIB
     """Contents received but not yet taken, each with 64 bytes for its keeping; reading pauses
     beyond it."""
-    fetch_records: int = 20_000
+    fetch_records: int = 50_000
     """Records asked for at once when catching up."""
     fetch_timeout_s: float = 0.5
     """Silence after which a request is repeated, at first; doubled up to `fetch_timeout_max_s`."""

@@ -111,6 +111,20 @@ MUTANTS = (
         "core/test_core_producer.py::test_an_answer_is_cut_into_slices_and_requesters_take_turns",
     ),
     Mutant(
+        "who does not welcome runs is answered record by record",
+        "answers",
+        "answer.runs = runs",
+        "answer.runs = True",
+        "core/test_core_store_reader.py::test_form_of_an_answer_is_what_was_welcome_last",
+    ),
+    Mutant(
+        "a peer that publishes in runs is listened to where it does",
+        "beacon",
+        "Connect(address, endpoint, born, runs)",
+        "Connect(address, endpoint, born)",
+        "core/test_core_beacon.py::test_where_a_peer_publishes_runs_is_another_port_of_its_host",
+    ),
+    Mutant(
         "losing every tower disconnects nobody",
         "beacon",
         "for peer in silent if self._towers_speak(now) else []:",

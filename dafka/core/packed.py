@@ -77,6 +77,9 @@ class Packed(Sequence[bytes]):
 
     def parts(self, most_bytes: int) -> Iterator[Packed]:
         """The same contents in parts of at most so many bytes, as `cuts` makes them."""
+        if self._count and self.weight <= most_bytes:
+            yield self
+            return
         at = 0
         for end in self.cuts(most_bytes):
             yield self.between(at, end)

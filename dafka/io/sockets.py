@@ -39,8 +39,9 @@ HEARTBEAT_TIMEOUT_MS = 6000
 """How long a peer may leave that unanswered before its connection is closed."""
 RUNS_BYTES = 64 * 1024
 """Most bytes of one RECORDS, unless one record alone is larger."""
-RUNS_QUEUE = 1000
-"""Most RECORDS that wait for one peer, and as many more at the peer: 64 MB each."""
+RUNS_QUEUE = 1250
+"""Most RECORDS that wait for one peer, and as many more at the peer: 80 MiB each, so that all the
+unacknowledged records of a producer may leave at once."""
 DIRECT_BYTES = 1024 * 1024
 """The same of one DIRECT-RECORDS, of which nobody is sent more than it has asked for."""
 _LEAST_RUNS_BYTES = 4096
@@ -271,11 +272,10 @@ class Publisher(Watched):
 
 def _messages(prefix: bytes, run: Run, most_bytes: int) -> Iterator[tuple[bytes, bytes, int]]:
     """The frames of the messages that carry a run, and how many records each has."""
-    packed, at = Packed.of(run.contents), 0
-    for end in packed.cuts(most_bytes):
-        header = prefix + SEQUENCE.pack(run.first + at)
-        yield header, packed.between(at, end).frame, end - at
-        at = end
+    first = run.first
+    for part in Packed.of(run.contents).parts(most_bytes):
+        yield prefix + SEQUENCE.pack(first), part.frame, len(part)
+        first += len(part)
 
 
 def _singly(prefix: bytes, run: Run) -> Iterator[tuple[bytes, bytes, int]]:
