@@ -1,4 +1,4 @@
-"""Who may import whom: protocol <- dafka.core <- dafka.io <- dafka <- dafka.bench <- dafka.cli."""
+"""Who may import whom: protocol <- dafka.core <- dafka.io <- dafka <- streams, bench <- cli."""
 
 from __future__ import annotations
 
@@ -26,6 +26,10 @@ OUTSIDE_WORLD = (
     *("sys", "tempfile"),
 )
 """What would make a decision depend on more than its arguments."""
+
+
+STREAMS_SHELL = ("app", "runner", "feed", "publisher", "state")
+"""Modules of dafka.streams that act; the others decide, and `app` imports those that act late."""
 
 
 def inside(module: str, *packages: str) -> bool:
@@ -128,14 +132,35 @@ RULES = [
         "only dafka.io.sockets imports zmq",
     ),
     Rule(
-        r"(?!dafka\.io\.log$).*",
+        # A record log takes runs. The state of a stream application is rows of many kinds, which
+        # change together in one transaction, so it has a database of its own.
+        r"(?!dafka\.io\.log$|dafka\.streams\.state$).*",
         none_of("diskcache"),
-        "only dafka.io.log imports diskcache",
+        "only dafka.io.log and dafka.streams.state import diskcache",
     ),
     Rule(
         r"(?!dafka\.io\.archive$).*",
         none_of("fastavro"),
         "only dafka.io.archive imports fastavro",
+    ),
+    Rule(
+        r"(?!dafka\.(cli|streams)(\.|$)).*",
+        none_of("dafka.streams", "msgspec"),
+        "only dafka.streams and the command line import dafka.streams and msgspec",
+    ),
+    Rule(
+        rf"dafka\.streams(\.(?!({'|'.join(STREAMS_SHELL)})$).*)",
+        only(
+            *("dafka.streams", "dafka.core.run", "msgspec"),
+            *("dafka.errors", "dafka.names", "dafka.config"),
+        ),
+        "what decides in dafka.streams imports itself, msgspec, Python and dafka's plain modules",
+    ),
+    Rule(
+        rf"dafka\.streams(\.(?!({'|'.join(STREAMS_SHELL)})$).*)",
+        # Event times and durations are values here, so `datetime` is one of its words.
+        none_of(*OUTSIDE_WORLD[1:], *(f"dafka.streams.{name}" for name in STREAMS_SHELL[1:])),
+        "what decides in dafka.streams knows no clock, chance, system, thread, socket or log",
     ),
     Rule(
         r"(?!dafka\.cli(\.|$)).*",
@@ -200,10 +225,12 @@ def test_module_keeps_to_its_layer(module: str) -> None:
 
 
 def test_every_layer_is_looked_at() -> None:
-    for layer in ("protocol", "dafka.core", "dafka.io", "dafka.bench", "dafka.cli"):
+    for layer in ("protocol", "dafka.core", "dafka.io", "dafka.bench", "dafka.cli", "dafka.streams"):
         assert sum(inside(module, layer) for module in MODULES) > 5
     for module in (*(f"dafka.core.{r}" for r in ROLES), *(f"dafka.io.{n}" for n in NODES)):
         assert module in MODULES
+    for name in STREAMS_SHELL:
+        assert f"dafka.streams.{name}" in MODULES
 
 
 @pytest.mark.parametrize(
@@ -233,6 +260,13 @@ def test_every_layer_is_looked_at() -> None:
         ("dafka.io.log_index", "import diskcache", "only dafka.io.log"),
         ("dafka.cli.export", "import fastavro", "only dafka.io.archive"),
         ("dafka.io.node", "def f():\n    import tqdm", "only the command line"),
+        ("dafka.io.node", "from dafka import streams", "only dafka.streams and"),
+        ("dafka.io.log", "import msgspec", "only dafka.streams and"),
+        ("dafka.streams.feed", "import diskcache", "only dafka.io.log"),
+        ("dafka.streams.engine", "import gevent", "what decides in dafka.streams imports"),
+        ("dafka.streams.engine", "import dafka.io.node", "in dafka.streams imports itself"),
+        ("dafka.streams.engine", "import time", "what decides in dafka.streams knows"),
+        ("dafka.streams.joins", "from dafka.streams.state import State", "in dafka.streams knows"),
         ("dafka.io.node", "from gevent import monkey", "may patch"),
         ("dafka.io.node", "import gevent.monkey", "may patch"),
         ("dafka.cli.nodes", "import gevent\ngevent.monkey.patch_all()", "may patch"),
@@ -265,6 +299,9 @@ def test_checker_tells_file_line_and_rule() -> None:
         ("dafka.io.sockets", "import zmq.green"),
         ("dafka.bench.roles.raw", "import dafka, zmq\nfrom dafka.bench.work import Work"),
         ("dafka.cli.main", "from gevent import monkey\nimport click, dafka.io.store"),
+        ("dafka.streams.state", "import diskcache, os\nfrom dafka.streams import engine"),
+        ("dafka.streams.engine", "import msgspec\nfrom dafka.core.run import Run"),
+        ("dafka.streams.runner", "import gevent, time\nfrom dafka.io.threads import Threads"),
     ],
 )
 def test_checker_allows(module: str, source: str) -> None:

@@ -1,0 +1,89 @@
+"""Reads one topic for an application: one run at a time is taken ahead, the rest waits outside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+from gevent.event import Event
+
+import dafka
+from dafka.core.run import Run
+
+PART_RECORDS = 2_000
+"""So many records are processed at once; the nodes of this process have their turn in between."""
+
+_EMPTY_S = 10.0
+
+
+class Feed:
+    """The records of one topic, from the positions where an earlier life stopped."""
+
+    def __init__(self, topic: str, start: dict[str, int], settings: dict[str, Any]) -> None:
+        """Opens nothing. Partitions that `start` does not name begin at their earliest record."""
+        self.topic = topic
+        self.consumer = dafka.Consumer(topic, start=start or "earliest", **settings)
+        self.quiet_s = 0.0
+        """How long there has been nothing to read."""
+        self._run: Run | None = None
+        self._taken = Event()
+        self._was_empty = False
+
+    def start(self, arrived: Event, on_error: Callable[[BaseException], None]) -> None:
+        """Begin to read; `arrived` is set whenever there is something to take."""
+        self.consumer.start()
+        self._greenlet = gevent.spawn(self._read, arrived, on_error)
+
+    def stop(self) -> None:
+        """End; what was not taken will be read again."""
+        if self.consumer.started:
+            self.consumer.stop(0.5)
+            self._greenlet.kill()
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to take."""
+        return self._run is not None
+
+    def take(self) -> Run:
+        """The next records."""
+        run = self._run
+        assert run is not None
+        part = run.until(run.first + PART_RECORDS)
+        rest = run.since(part.next)
+        self._run = rest if rest.contents else None
+        if self._run is None:
+            self._taken.set()
+        self.quiet_s = 0.0
+        return part
+
+    def waited(self, seconds: float) -> float:
+        """How much of the time since the last call there was nothing to read."""
+        empty = not self.ready and self.consumer.introduced and not self.consumer.behind()
+        waited = seconds if empty and self._was_empty else 0.0
+        self._was_empty = empty
+        self.quiet_s += waited
+        return waited
+
+    def drained(self, quiet_s: float) -> bool:
+        """Whether all there is has been read: nothing has come for so long.
+
+        Where no partition is known at all, stores may not have answered yet.
+        """
+        patience = 0.0 if self.consumer.position() else _EMPTY_S
+        return self.quiet_s >= quiet_s + patience
+
+    def partitions(self) -> list[tuple[str, str]]:
+        """All partitions that are known to exist."""
+        return [(self.topic, name) for name in self.consumer.position()]
+
+    def _read(self, arrived: Event, on_error: Callable[[BaseException], None]) -> None:
+        try:
+            for run in self.consumer.runs():
+                self._taken.clear()
+                self._run = run
+                arrived.set()
+                self._taken.wait()
+        except Exception as error:
+            on_error(error)

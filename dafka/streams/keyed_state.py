@@ -1,0 +1,146 @@
+"""What an operator remembers by group and key, in memory, and what of it has changed.
+
+Decides how it is written down: MessagePack, in a row for each key. Knows nothing of where.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import msgspec
+
+from dafka.errors import ConfigError
+from dafka.streams.errors import StreamError
+
+_SCALARS = frozenset({str, int, float, bytes, bool, type(None)})
+_KEYS = _SCALARS | {tuple}
+_TRIED = 1000
+
+_encode = msgspec.msgpack.Encoder().encode
+_rows = msgspec.msgpack.Decoder(tuple[Any, Any, msgspec.Raw])
+
+Row = tuple[bytes, bytes | None]
+"""A key, and what is written under it; None: nothing any more."""
+
+
+class Store:
+    """Values by group and key: `groups[group][key]`. Say `touch` for every change."""
+
+    def __init__(
+        self, operator: str, kind: Any = Any, *, kinds: Mapping[Any, Any] | None = None
+    ) -> None:
+        """`kind` is the type of the values, as msgspec understands types; `kinds` by group."""
+        self.groups: dict[Any, dict[Any, Any]] = {}
+        self.dirty: set[tuple[Any, Any]] = set()
+        self._operator = operator
+        try:
+            self._default = msgspec.msgpack.Decoder(kind)
+            self._decoders = {
+                group: msgspec.msgpack.Decoder(one) for group, one in (kinds or {}).items()
+            }
+        except TypeError as error:
+            raise ConfigError(
+                f"operator {operator}: state cannot have this type: {error}"
+            ) from error
+        self._trials = _TRIED
+
+    def __len__(self) -> int:
+        return sum(map(len, self.groups.values()))
+
+    def get(self, group: Any, key: Any) -> Any:
+        """A value, or None."""
+        bucket = self.groups.get(group)
+        return None if bucket is None else bucket.get(key)
+
+    def put(self, group: Any, key: Any, value: Any) -> None:
+        """Set a value."""
+        bucket = self.groups.get(group)
+        if bucket is None:
+            bucket = self.groups[group] = {}
+        bucket[key] = value
+        self.dirty.add((group, key))
+
+    def remove(self, group: Any, key: Any) -> None:
+        """Forget a value, if there is one."""
+        bucket = self.groups.get(group)
+        if bucket is None or bucket.pop(key, None) is None:
+            return
+        self.dirty.add((group, key))
+        if not bucket:
+            del self.groups[group]
+
+    def pop(self, group: Any) -> dict[Any, Any]:
+        """Forget a whole group, and return it."""
+        bucket = self.groups.pop(group, {})
+        self.dirty.update([(group, key) for key in bucket])
+        return bucket
+
+    def changes(self) -> Iterator[Row]:
+        """Rows of what has changed since the last call."""
+        dirty, self.dirty = self.dirty, set()
+        for group, key in dirty:
+            bucket = self.groups.get(group)
+            name = _encode((_canonical(group), _canonical(key)))
+            if bucket is None or key not in bucket:
+                yield name, None
+            else:
+                yield name, _encode((group, key, msgspec.Raw(self._encoded(group, bucket[key]))))
+
+    def load(self, row: bytes) -> None:
+        """Take in a row that was written."""
+        group, key, value = _rows.decode(row)
+        group = _hashable(group)
+        self.groups.setdefault(group, {})[_hashable(key)] = self._decode(group, value)
+
+    def _decode(self, group: Any, data: bytes | msgspec.Raw) -> Any:
+        return self._decoders.get(group, self._default).decode(data)
+
+    def _encoded(self, group: Any, value: Any) -> bytes:
+        try:
+            data = _encode(value)
+            if self._trials:
+                # What comes back as something else would change results by a restart.
+                self._trials -= 1
+                back = self._decode(group, data)
+                if back != value and repr(back) != repr(value):
+                    raise TypeError(f"{value!r} would come back as {back!r}")
+        except (TypeError, ValueError, OverflowError) as error:
+            raise StreamError(
+                f"operator {self._operator}: its state cannot be saved: {error}. Name the type of "
+                "the values with type=…, or keep numbers, text, lists and dicts"
+            ) from error
+        return data
+
+
+def check_keys(keys: Sequence[Any]) -> None:
+    """Raise `TypeError` unless state can be kept under each of these keys."""
+    kinds = set(map(type, keys))
+    if kinds <= _SCALARS:
+        return
+    if not kinds <= _KEYS:
+        name = min(kind.__name__ for kind in kinds - _KEYS)
+        raise TypeError(
+            f"a key is text, a number, bytes, a bool, None or a tuple of those, not {name}"
+        )
+    check_keys(list(chain.from_iterable(key for key in keys if type(key) is tuple)))
+
+
+def in_order(keys: dict[Any, Any]) -> list[Any]:
+    """Keys in an order that does not depend on which came first."""
+    try:
+        return sorted(keys)
+    except TypeError:
+        return sorted(keys, key=lambda key: (type(key).__name__, repr(key)))
+
+
+def _canonical(key: Any) -> Any:
+    """The same for keys that are equal: 1 and 1.0 are one key, so they must be one row."""
+    if type(key) is float and key.is_integer():
+        return int(key)
+    return tuple(map(_canonical, key)) if type(key) is tuple else key
+
+
+def _hashable(key: Any) -> Any:
+    return tuple(map(_hashable, key)) if type(key) is list else key

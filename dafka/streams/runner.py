@@ -1,0 +1,248 @@
+"""Runs an application: reads, lets the engine work, saves, publishes. Decides nothing itself.
+
+What the engine has done is saved in one transaction with what it leads to: positions, state and
+output. Nothing is published before. So a process that dies has published nothing that the next one
+would not have published as well.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import gevent
+from gevent.event import Event
+
+from dafka.io.driver import LimitedLog
+from dafka.io.life import new_address
+from dafka.io.threads import Threads
+from dafka.streams.engine import Engine
+from dafka.streams.errors import DeadLetter, Fault
+from dafka.streams.feed import Feed
+from dafka.streams.layout import numbers
+from dafka.streams.publisher import Publisher
+from dafka.streams.state import State
+
+if TYPE_CHECKING:
+    from dafka.streams.app import App
+
+_LOOK_S = 0.1
+"""So often event time is looked at, and whether to stop, where nothing happens."""
+_ACK_PAUSE_S = 0.005
+_STOP_S = 1.0
+"""Time to get acknowledgements for what is published when the application is to end."""
+
+logger = logging.getLogger("dafka.streams")
+
+
+class Runner:
+    """One life of an application."""
+
+    def __init__(self, app: App) -> None:
+        self.running = False
+        self._app = app
+        self._limited = LimitedLog(logger)
+        self.engine = Engine(
+            app.topology, app.settings, clock=time.perf_counter, on_skip=self._skipped
+        )
+        self._threads = Threads(1)
+        self._state = State(app.state, app.name, app.durability, new_address)
+        self._feeds: list[Feed] = []
+        self._publishers: dict[str, Publisher] = {}
+        self._arrived = Event()
+        self._stopping = False
+        self._failed: BaseException | None = None
+        self._looked = self._committed = 0.0
+        self._fresh = False
+        self._records = self._commits = 0
+
+    def run(self, drain_s: float | None) -> None:
+        """Work until `stop`, a signal or an error; with `drain_s` until all is read."""
+        self.running = True
+        try:
+            with self._signals():
+                self._open()
+                try:
+                    self._work(drain_s)
+                    self._end(drain_s is not None)
+                finally:
+                    self._close()
+        finally:
+            self.running = False
+            self._threads.close()
+
+    def stop(self) -> None:
+        """End soon."""
+        self._stopping = True
+
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """Numbers of every operator, and of the application."""
+        own: dict[str, float] = {
+            "records": self._records,
+            "commits": self._commits,
+            "outbox_records": sum(one.waiting for one in self._publishers.values()),
+            "outbox_bytes": sum(one.waiting_bytes for one in self._publishers.values()),
+            "behind": sum(feed.consumer.behind() for feed in self._feeds),
+        }
+        return {**self.engine.metrics(), "app": own}
+
+    # Beginning and ending
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM stop the application."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        kinds = (signal.SIGINT, signal.SIGTERM)
+        before = {kind: signal.getsignal(kind) for kind in kinds}
+        watchers = [gevent.signal_handler(kind, self.stop) for kind in kinds]
+        try:
+            yield
+        finally:
+            for watcher in watchers:
+                watcher.cancel()
+            for kind, handler in before.items():
+                signal.signal(kind, handler)
+
+    def _open(self) -> None:
+        app = self._app
+        topics = app.topology.sinks
+        if isinstance(app.settings.on_error, DeadLetter):
+            topics = list(dict.fromkeys([*topics, app.settings.on_error.topic]))
+        try:
+            self._threads.run(self._state.open, app.topology, topics)
+            rows = self._threads.run(lambda: list(self._state.rows()))
+            self.engine.restore(rows, numbers(self._state.known))
+            del rows
+            for topic, out in self._state.outgoing.items():
+                publisher = Publisher(topic, out, app.node_settings)
+                self._publishers[topic] = publisher
+                publisher.start(self._fail)
+            for topic in app.topology.topics:
+                feed = Feed(topic, self.engine.positions(topic), app.node_settings)
+                self._feeds.append(feed)
+                feed.start(self._arrived, self._fail)
+        except BaseException:
+            self._close()
+            raise
+        self._looked = self._committed = time.monotonic()
+        logger.info("streams started app=%s state=%s", app.name, self._state.directory)
+
+    def _end(self, drained: bool) -> None:
+        """Save, and wait for acknowledgements: a moment, or if all was read for all of them."""
+        if drained and not self._stopping:
+            self.engine.finish()
+        self._commit()
+        end = time.monotonic() + _STOP_S
+        while any(one.waiting for one in self._publishers.values()):
+            late = time.monotonic() >= end
+            if late and (not drained or self._stopping):
+                break
+            self._check()
+            gevent.sleep(_ACK_PAUSE_S)
+        self._commit()
+
+    def _close(self) -> None:
+        for feed in self._feeds:
+            feed.stop()
+        for publisher in self._publishers.values():
+            publisher.stop(0.0)
+        self._threads.run(self._state.close)
+        logger.info("streams stopped app=%s records=%d", self._app.name, self._records)
+
+    def _fail(self, error: BaseException) -> None:
+        self._failed = self._failed or error
+        self._arrived.set()
+
+    def _check(self) -> None:
+        if self._failed is not None:
+            raise self._failed
+
+    def _skipped(self, fault: Fault) -> None:
+        self._limited.warn(fault.operator, f"app={self._app.name} skipped a record: {fault}")
+
+    # Working
+
+    def _work(self, drain_s: float | None) -> None:
+        while not self._stopping:
+            self._check()
+            self._count_waiting()
+            if drain_s is not None and all(feed.drained(drain_s) for feed in self._feeds):
+                return
+            feed = None if self._full() else self._next()
+            if feed is not None:
+                run = feed.take()
+                self.engine.process(run)
+                self._records += len(run)
+                self._fresh = True
+                gevent.sleep(0)
+            if self._is_due(feed):
+                self._commit()
+            if feed is None:
+                self._rest()
+
+    def _full(self) -> bool:
+        """Whether so much waits to be acknowledged that no more is to be read."""
+        waiting = sum(one.waiting_bytes for one in self._publishers.values())
+        return waiting >= self._app.outbox_bytes
+
+    def _next(self) -> Feed | None:
+        """Of the topics that have something, the one whose event time is least."""
+        ready = [feed for feed in self._feeds if feed.ready]
+        if len(ready) < 2:
+            return ready[0] if ready else None
+        return min(ready, key=lambda feed: self.engine.watermark(feed.topic))
+
+    def _count_waiting(self) -> None:
+        now = time.monotonic()
+        passed, self._looked = now - self._looked, now
+        for feed in self._feeds:
+            waited = feed.waited(passed)
+            if waited:
+                self.engine.waited(feed.topic, waited)
+
+    def _is_due(self, feed: Feed | None) -> bool:
+        idle = feed is None and self._fresh
+        return idle or time.monotonic() - self._committed >= max(
+            self._app.commit_interval_s, 0.0 if self._fresh else _LOOK_S
+        )
+
+    def _rest(self) -> None:
+        """Wait for something to do, or for acknowledgements."""
+        if self._full():
+            gevent.sleep(_ACK_PAUSE_S)
+            return
+        self._arrived.clear()
+        if not any(feed.ready for feed in self._feeds) and self._failed is None:
+            self._arrived.wait(_LOOK_S)
+
+    def _commit(self) -> None:
+        """Save what has been done, then publish what came of it."""
+        for feed in self._feeds:
+            self.engine.know(feed.partitions())
+        self.engine.advance(time.monotonic())
+        changes = self.engine.collect()
+        acknowledged = self._acknowledged()
+        if changes.rows or changes.outputs or acknowledged:
+            self._threads.run(self._state.commit, changes, acknowledged)
+            self._commits += 1
+            for topic, contents in changes.outputs.items():
+                self._publishers[topic].add(contents)
+        self._fresh = False
+        self._committed = time.monotonic()
+
+    def _acknowledged(self) -> dict[str, int]:
+        """By topic, before which offset output need not be kept; where that is news."""
+        found = {}
+        for topic, publisher in self._publishers.items():
+            waiting = self._state.outgoing[topic].waiting
+            end = publisher.acknowledged
+            if waiting and waiting[0][0] + len(waiting[0][1]) <= end:
+                found[topic] = end
+        return found
