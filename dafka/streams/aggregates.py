@@ -53,13 +53,16 @@ class Windowed(Operator):
         window: Tumbling | Hopping,
         lateness: float,
         *,
+        delay: float,
         each_update: bool,
     ) -> None:
+        """`delay`: how far event time lags behind that of the sources, here."""
         super().__init__(name, on_fault)
         self.store: Store = Store(name, fold.kind)
         self._fold = fold
         self._window = window
         self._lateness = lateness
+        self._tolerance = lateness + delay
         self._each_update = each_update
         self._closed = -inf
 
@@ -93,13 +96,13 @@ class Windowed(Operator):
         """Those records whose window is open."""
         if not starts:
             return batch, starts
-        size, lateness = self._window.size, self._lateness
+        size, tolerance = self._window.size, self._tolerance
         open_ = min(starts) + size > self._closed
         if open_ and batch.bounds is None:
             return batch, starts
         bounds = batch.bounds or [-inf] * len(starts)
         chosen = [
-            start + size > self._closed and start + size + lateness > bound
+            start + size > self._closed and start + size + tolerance > bound
             for start, bound in zip(starts, bounds, strict=True)
         ]
         late = chosen.count(False)

@@ -73,7 +73,14 @@ class Engine:
 
     def _add(self, node: Node) -> None:
         self._children[node] = {}
-        built = Built(node.name, self._fault, self._operators, self._output, self._settings.largest)
+        built = Built(
+            node.name,
+            self._fault,
+            self._operators,
+            self._output,
+            self._settings.largest,
+            node.delay,
+        )
         self._operators[node] = node.build(built)
         for port, (parent, output) in enumerate(node.parents):
             self._children[parent].setdefault(output, []).append((node, port))

@@ -39,13 +39,17 @@ class StreamJoin(Operator):
         lateness: float,
         kind: str,
         types: tuple[Any, Any],
+        *,
+        delay: float,
     ) -> None:
+        """`delay`: how far event time lags behind that of the sources, here."""
         super().__init__(name, on_fault)
         kinds: dict[Any, Any] = {LEFT: _entry(types[LEFT]), RIGHT: _entry(types[RIGHT])}
         self.store: Store = Store(name, kinds=kinds)
         self._combine = combine
         self._within = within
         self._lateness = lateness
+        self._tolerance = lateness + delay
         self._alone = {"inner": (), "left": (LEFT,), "outer": (LEFT, RIGHT)}[kind]
         self._closed = -inf
         self._next = 0
@@ -67,7 +71,7 @@ class StreamJoin(Operator):
         times = batch.times or ()
         rows = zip(times, batch.bounds or times, batch.keys or (), batch.values, strict=True)
         for index, (time, bound, key, value) in enumerate(rows):
-            if time + self._within < self._closed or time + self._lateness < bound:
+            if time + self._within < self._closed or time + self._tolerance < bound:
                 self.counts.late += 1
                 continue
             partners = self._partners(1 - port, key, time)

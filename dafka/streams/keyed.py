@@ -10,6 +10,7 @@ from dafka.streams import operators as op
 from dafka.streams import tables
 from dafka.streams.aggregates import COUNT, Fold, Running, Windowed
 from dafka.streams.joins import StreamJoin
+from dafka.streams.keyed_state import check_kind
 from dafka.streams.sessions import Sessions
 from dafka.streams.stream import Stream, check_same
 from dafka.streams.topology import Built, Node, Port
@@ -82,7 +83,7 @@ class Keyed(Stream[V], Generic[K, V]):
 
     def table(self, *, type: Any = None, name: str = "") -> Table[K, V]:
         """The latest value of each key, by event time if there is one; None deletes a key."""
-        kind = type or self.kind or Any
+        kind = check_kind(type or self.kind or Any)
         return Table(
             self.topology,
             self._keeping(
@@ -122,10 +123,12 @@ class Keyed(Stream[V], Generic[K, V]):
         check_timed(self, "a join of two streams")
         check_timed(other, "a join of two streams")
         width = seconds(within, "within", zero=True)
-        types = (self.kind or Any, other.kind or Any)
+        types = (check_kind(self.kind or Any), check_kind(other.kind or Any))
         node = self.topology.add(
             "join",
-            lambda b: StreamJoin(b.name, b.on_fault, combine, width, late, kind, types),
+            lambda b: StreamJoin(
+                b.name, b.on_fault, combine, width, late, kind, types, delay=b.delay
+            ),
             [self.port, other.port],
             name,
             detail=f"{kind}, within {width:g} s",
@@ -145,7 +148,9 @@ class Keyed(Stream[V], Generic[K, V]):
 
         def build(b: Built) -> op.Operator:
             if temporal:
-                return tables.TemporalJoin(b.name, b.on_fault, combine, lateness, kind, types)
+                return tables.TemporalJoin(
+                    b.name, b.on_fault, combine, lateness, kind, types, delay=b.delay
+                )
             lookup = tables.LatestLookup if kept.kind == "table" else tables.Lookup
             store = b.operators[kept].store
             assert store is not None
@@ -221,9 +226,10 @@ class WindowedStream(Generic[K, V]):
         window, lateness, each_update = self._window, self._lateness, self._each_update
 
         def build(b: Built) -> op.Operator:
+            given = (b.name, b.on_fault, fold)
             if isinstance(window, Session):
-                return Sessions(b.name, b.on_fault, fold, window, lateness, each_update=each_update)
-            return Windowed(b.name, b.on_fault, fold, window, lateness, each_update=each_update)
+                return Sessions(*given, window, lateness, delay=b.delay, each_update=each_update)
+            return Windowed(*given, window, lateness, delay=b.delay, each_update=each_update)
 
         stream = self._stream
         node: Node = stream.topology.add(
@@ -262,7 +268,7 @@ def check_timed(stream: Stream[Any], what: str) -> None:
 
 
 def _reducing(function: Callable[[Any, Any], Any], kind: Any) -> Fold:
-    return Fold(lambda value: value, function, function, kind=kind or Any)
+    return Fold(lambda value: value, function, function, kind=check_kind(kind or Any))
 
 
 def _folding(
@@ -274,4 +280,4 @@ def _folding(
     if kind is None:
         made = type(initial())
         kind = Any if made in _PLAIN else made
-    return Fold(lambda value: add(initial(), value), add, merge, kind=kind)
+    return Fold(lambda value: add(initial(), value), add, merge, kind=check_kind(kind))

@@ -35,15 +35,8 @@ class Store:
         self.groups: dict[Any, dict[Any, Any]] = {}
         self.dirty: set[tuple[Any, Any]] = set()
         self._operator = operator
-        try:
-            self._default = msgspec.msgpack.Decoder(kind)
-            self._decoders = {
-                group: msgspec.msgpack.Decoder(one) for group, one in (kinds or {}).items()
-            }
-        except TypeError as error:
-            raise ConfigError(
-                f"operator {operator}: state cannot have this type: {error}"
-            ) from error
+        self._default = _decoder(kind)
+        self._decoders = {group: _decoder(one) for group, one in (kinds or {}).items()}
         self._trials = _TRIED
 
     def __len__(self) -> int:
@@ -112,6 +105,21 @@ class Store:
                 "the values with type=…, or keep numbers, text, lists and dicts"
             ) from error
         return data
+
+
+def _decoder(kind: Any) -> msgspec.msgpack.Decoder[Any]:
+    try:
+        return msgspec.msgpack.Decoder(kind)
+    except TypeError as error:
+        raise ConfigError(
+            f"values of the type {getattr(kind, '__name__', kind)} cannot be kept as state: {error}"
+        ) from error
+
+
+def check_kind(kind: Any) -> Any:
+    """Return a type if values of it can be kept, else raise `ConfigError`."""
+    _decoder(kind)
+    return kind
 
 
 def check_keys(keys: Sequence[Any]) -> None:

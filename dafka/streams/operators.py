@@ -67,6 +67,13 @@ class Operator:
 
         return failed
 
+    def asked(self, function: Callable[[Any], Any], batch: Batch) -> tuple[Batch, list[bool]]:
+        """The records that `function` says yes or no to, and which it says."""
+        said, bad = each(function, batch.values, self.failing(batch))
+        batch = batch.without(bad)
+        chosen, bad = each(bool, said, self.failing(batch))
+        return batch.without(bad), chosen
+
 
 class Source(Operator):
     """Makes values of contents, and finds out when they happened."""
@@ -142,8 +149,8 @@ class Filter(Map):
 
     def take(self, batch: Batch, port: int) -> Sequence[Batch]:
         """Keep some."""
-        chosen, bad = each(self._function, batch.values, self.failing(batch))
-        return (batch.without(bad).select(chosen),)
+        batch, chosen = self.asked(self._function, batch)
+        return (batch.select(chosen),)
 
 
 class FlatMap(Map):
@@ -189,8 +196,7 @@ class Branch(Operator):
         """Share out."""
         outputs = []
         for function in self._functions:
-            chosen, bad = each(function, batch.values, self.failing(batch))
-            batch = batch.without(bad)
+            batch, chosen = self.asked(function, batch)
             outputs.append(batch.select(chosen))
             batch = batch.select([not one for one in chosen])
         return (*outputs, batch)

@@ -29,13 +29,16 @@ class Sessions(Operator):
         window: Session,
         lateness: float,
         *,
+        delay: float,
         each_update: bool,
     ) -> None:
+        """`delay`: how far event time lags behind that of the sources, here."""
         super().__init__(name, on_fault)
         self.store: Store = Store(name, list[tuple[float, float, fold.kind]])  # type: ignore[name-defined]
         self._fold = fold
         self._gap = window.gap
         self._lateness = lateness
+        self._tolerance = lateness + delay
         self._each_update = each_update
         self._closed = -inf
         self._ends: list[tuple[float, int, Any]] = []
@@ -58,7 +61,7 @@ class Sessions(Operator):
         rows = zip(times, bounds, batch.keys or (), batch.values, strict=True)
         for index, (time, bound, key, value) in enumerate(rows):
             end = time + self._gap
-            if end <= self._closed or end + self._lateness <= bound:
+            if end <= self._closed or end + self._tolerance <= bound:
                 self.counts.late += 1
                 continue
             try:

@@ -97,7 +97,10 @@ class TemporalJoin(Operator):
         lateness: float,
         kind: str,
         types: tuple[Any, Any],
+        *,
+        delay: float,
     ) -> None:
+        """`delay`: how far event time lags behind that of the sources, here."""
         super().__init__(name, on_fault)
         left, right = types
         kinds = {
@@ -107,6 +110,7 @@ class TemporalJoin(Operator):
         self.store: Store = Store(name, kinds=kinds)
         self._combine = combine
         self._lateness = lateness
+        self._tolerance = lateness + delay
         self._inner = kind == "inner"
         self._closed = -inf
         self._next = 0
@@ -129,7 +133,7 @@ class TemporalJoin(Operator):
         partition = batch.run.partition if batch.run is not None else ""
         offsets = batch.offsets or range(len(batch))
         for (time, bound, key, value), offset in zip(rows, offsets, strict=True):
-            is_late = time < self._closed or time + self._lateness < bound
+            is_late = time < self._closed or time + self._tolerance < bound
             self.counts.late += is_late
             if port == RIGHT:
                 self._change(key, (time, partition, offset, value))

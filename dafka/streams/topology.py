@@ -26,6 +26,8 @@ class Built:
     """Where the contents for a topic go."""
     largest: int
     """Bytes of the largest content."""
+    delay: float
+    """How far event time lags behind that of the sources, here."""
 
 
 Port = tuple["Node", int]
