@@ -247,8 +247,9 @@ class Engine:
     def _time(self, node: Node) -> float:
         """How far event time has come where a node gets its records."""
         roots = [self.watermarks[root] for root in node.roots]
-        times = [one.time for one in roots if not one.idle] or [one.time for one in roots]
-        return min(times, default=-inf) - node.delay
+        active = [one.time for one in roots if not one.idle]
+        time = min(active) if active else max([one.time for one in roots], default=-inf)
+        return time - node.delay
 
     def _fault(self, fault: Fault) -> None:
         policy = self._settings.on_error

@@ -76,7 +76,9 @@ class Watermark:
                 mark.idle = mark.changed = True
         if self._began is None or now - self._began < self._settle_s:
             return self.time
-        active = [mark.maximum for mark in self.marks.values() if not mark.idle]
-        if active and len(self.marks) >= self._least:
-            self.time = max(self.time, min(active))
+        if len(self.marks) >= self._least:
+            active = [mark.maximum for mark in self.marks.values() if not mark.idle]
+            # Where nobody is waited for, whoever has come furthest counts.
+            time = min(active) if active else max(mark.maximum for mark in self.marks.values())
+            self.time = max(self.time, time)
         return self.time

@@ -56,6 +56,16 @@ def test_a_partition_that_says_nothing_is_not_waited_for_after_a_while():
     assert closed(driver) == [(0, 1)]
 
 
+def test_if_nobody_says_anything_event_time_is_the_greatest_there_was():
+    driver = counting()
+    driver.know("in", "A", "B")
+    driver.send("in", [[5, "k"]], partition="B")
+    driver.send("in", [[6, "k"], [35, "k"]], partition="A")
+    assert closed(driver) == []
+    driver.advance(10)
+    assert closed(driver) == [(0, 2)]
+
+
 def test_a_partition_that_speaks_again_is_waited_for_but_what_was_closed_stays_closed():
     driver = counting()
     driver.know("in", "A", "B")
@@ -103,6 +113,7 @@ def test_a_source_that_is_idle_as_a_whole_does_not_keep_a_join_waiting():
     driver.send("orders", [[5, "k"], [50, "k"]])
     assert driver.output("out") == []
     driver.advance(10)
+    assert driver.output("out") == [[5, 3]]
     driver.send("orders", [[51, "k"]])
     assert driver.output("out") == [[5, 3], [50, 3]]
     driver.send("prices", [[20, "k"]])
