@@ -14,8 +14,6 @@ from dafka.core.run import Run
 PART_RECORDS = 2_000
 """So many records are processed at once; the nodes of this process have their turn in between."""
 
-_EMPTY_S = 10.0
-
 
 class Feed:
     """The records of one topic, from the positions where an earlier life stopped."""
@@ -65,14 +63,6 @@ class Feed:
         self._was_empty = empty
         self.quiet_s += waited
         return waited
-
-    def drained(self, quiet_s: float) -> bool:
-        """Whether all there is has been read: nothing has come for so long.
-
-        Where no partition is known at all, stores may not have answered yet.
-        """
-        patience = 0.0 if self.consumer.position() else _EMPTY_S
-        return self.quiet_s >= quiet_s + patience
 
     def partitions(self) -> list[tuple[str, str]]:
         """All partitions that are known to exist."""

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 _LOOK_S = 0.1
 """So often event time is looked at, and whether to stop, where nothing happens."""
 _ACK_PAUSE_S = 0.005
+_EMPTY_S = 10.0
+"""Where partitions are lacking, stores are given so much longer to tell of them."""
 _STOP_S = 1.0
 """Time to get acknowledgements for what is published when the application is to end."""
 
@@ -173,7 +175,7 @@ class Runner:
         while not self._stopping:
             self._check()
             self._count_waiting()
-            if drain_s is not None and all(feed.drained(drain_s) for feed in self._feeds):
+            if drain_s is not None and self._drained(drain_s):
                 return
             feed = None if self._full() else self._next()
             if feed is not None:
@@ -186,6 +188,14 @@ class Runner:
                 self._commit()
             if feed is None:
                 self._rest()
+
+    def _drained(self, quiet_s: float) -> bool:
+        """Whether all there is has been read: nothing has come for so long."""
+        for feed in self._feeds:
+            patience = 0.0 if self.engine.complete(feed.topic) else _EMPTY_S
+            if feed.quiet_s < quiet_s + patience:
+                return False
+        return True
 
     def _full(self) -> bool:
         """Whether so much waits to be acknowledged that no more is to be read."""
