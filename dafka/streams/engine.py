@@ -17,7 +17,7 @@ from dafka.core.run import Run
 from dafka.streams.batch import Batch
 from dafka.streams.dead_letters import letter
 from dafka.streams.errors import DeadLetter, Fault, OnError, StreamError
-from dafka.streams.keyed_state import Row
+from dafka.streams.keyed_state import Row, Store
 from dafka.streams.operators import Operator, Source
 from dafka.streams.topology import Built, Node, Topology
 from dafka.streams.watermark import Key, Watermark
@@ -67,7 +67,8 @@ class Engine:
         self._operators: dict[Node, Operator] = {}
         self._children: dict[Node, dict[int, list[tuple[Node, int]]]] = {}
         self._advanced: dict[Node, float] = {}
-        self._numbers: dict[str, int] = {}
+        self._kept: list[tuple[bytes, Store]] = []
+        """What operators keep, and how the keys of their rows begin."""
         for node in topology.nodes:
             self._add(node)
 
@@ -95,14 +96,18 @@ class Engine:
 
     def restore(self, rows: Iterable[tuple[bytes, bytes]], numbers: dict[str, int]) -> None:
         """Go on where the rows were written; `numbers` tell operators' rows from each other."""
-        self._numbers = numbers
-        stores = {number: self._operator(name).store for name, number in numbers.items()}
+        self._kept = []
+        stores = {}
+        for operator in self._operators.values():
+            if operator.name in numbers:
+                assert operator.store is not None
+                stores[numbers[operator.name]] = operator.store
+                prefix = b"s" + numbers[operator.name].to_bytes(2, "big")
+                self._kept.append((prefix, operator.store))
         for key, value in rows:
             kind = key[:1]
             if kind == b"s":
-                store = stores[int.from_bytes(key[1:3], "big")]
-                assert store is not None
-                store.load(value)
+                stores[int.from_bytes(key[1:3], "big")].load(value)
             elif kind == b"i":
                 self._restore_mark(key, value)
             elif kind == b"w":
@@ -110,10 +115,6 @@ class Engine:
         for operator in self._operators.values():
             operator.loaded()
         self._advance_nodes(final=False)
-
-    def _operator(self, name: str) -> Operator:
-        (operator,) = [one for one in self._operators.values() if one.name == name]
-        return operator
 
     def _restore_mark(self, key: bytes, value: bytes) -> None:
         topic, partition = _decode(key[1:])
@@ -143,10 +144,7 @@ class Engine:
                 (b"w" + node.name.encode(), _encode(watermark.time))
                 for node, watermark in self.watermarks.items()
             ]
-        for name, number in self._numbers.items():
-            prefix = b"s" + number.to_bytes(2, "big")
-            store = self._operator(name).store
-            assert store is not None
+        for prefix, store in self._kept:
             rows += [(prefix + key, value) for key, value in store.changes()]
         outputs = {topic: list(contents) for topic, contents in self.outputs.items() if contents}
         for contents in self.outputs.values():

@@ -48,6 +48,11 @@ class Keyed(Stream[V], Generic[K, V]):
             check_keyed(other, "merge with a stream that has keys")
         return Keyed(*self._merged(others, name))
 
+    def branch(self, *functions: Callable[[V], object], name: str = "") -> tuple[Keyed[K, V], ...]:
+        """A stream for each function, and one more for the rest; the keys stay."""
+        made = super().branch(*functions, name=name)
+        return tuple(Keyed(self.topology, one.port, self.kind) for one in made)
+
     def window(
         self, window: Window, *, lateness: Duration = 0.0, emit: Emit = "close"
     ) -> WindowedStream[K, V]:
@@ -177,9 +182,6 @@ class Keyed(Stream[V], Generic[K, V]):
         self, kind: str, build: Callable[[Built], op.Operator], name: str, keeps: str
     ) -> Port:
         return self.topology.add(kind, build, [self.port], name, keeps=keeps), 0
-
-    def _like(self, port: Port) -> Stream[V]:
-        return Keyed(self.topology, port, self.kind)
 
 
 class Table(Keyed[K, V]):

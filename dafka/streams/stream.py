@@ -70,8 +70,8 @@ class Stream(Generic[V]):
             name,
             detail=f"{len(functions) + 1} ways",
         )
-        made = range(len(functions) + 1)
-        return tuple(self._like((node, output)) for output in made)
+        outputs = range(len(functions) + 1)
+        return tuple(Stream(self.topology, (node, output), self.kind) for output in outputs)
 
     def to(self, topic: str, codec: Codec[V], *, name: str = "") -> None:
         """Publish the values to a topic, each exactly once."""
@@ -83,9 +83,6 @@ class Stream(Generic[V]):
 
         detail = f"{topic} ({codec.name})"
         self.topology.add("to", build, [self.port], name, detail=detail, sink=topic, codec=codec)
-
-    def _like(self, port: Port) -> Stream[V]:
-        return Stream(self.topology, port, self.kind)
 
     def _then(
         self, kind: str, operator: type[op.Map], function: Callable[..., Any], name: str
