@@ -28,7 +28,7 @@ OUTSIDE_WORLD = (
 """What would make a decision depend on more than its arguments."""
 
 
-STREAMS_SHELL = ("app", "runner", "feed", "publisher", "state")
+STREAMS_SHELL = ("app", "runner", "feed", "publisher", "signals", "state")
 """Modules of dafka.streams that act; the others decide, and `app` imports those that act late."""
 
 

@@ -11,9 +11,6 @@ from gevent.event import Event
 import dafka
 from dafka.core.run import Run
 
-PART_RECORDS = 2_000
-"""So many records are processed at once; the nodes of this process have their turn in between."""
-
 
 class Feed:
     """The records of one topic, from the positions where an earlier life stopped."""
@@ -44,11 +41,11 @@ class Feed:
         """Whether there is something to take."""
         return self._run is not None
 
-    def take(self) -> Run:
-        """The next records."""
+    def take(self, most: int) -> Run:
+        """The next records, `most` at most."""
         run = self._run
         assert run is not None
-        part = run.until(run.first + PART_RECORDS)
+        part = run.until(run.first + most)
         rest = run.since(part.next)
         self._run = rest if rest.contents else None
         if self._run is None:

@@ -8,11 +8,7 @@ would not have published as well.
 from __future__ import annotations
 
 import logging
-import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import gevent
@@ -26,11 +22,17 @@ from dafka.streams.errors import DeadLetter, Fault
 from dafka.streams.feed import Feed
 from dafka.streams.layout import numbers
 from dafka.streams.publisher import Publisher
+from dafka.streams.signals import stopped_by_signals
 from dafka.streams.state import State
 
 if TYPE_CHECKING:
     from dafka.streams.app import App
 
+PART_RECORDS = 4096
+"""Most records that are processed at once."""
+_FIRST_PART = 32
+_PART_S = 0.04
+"""Where that takes longer than this, the next part is smaller: functions may be slow."""
 _LOOK_S = 0.1
 """So often event time is looked at, and whether to stop, where nothing happens."""
 _ACK_PAUSE_S = 0.005
@@ -62,12 +64,13 @@ class Runner:
         self._looked = self._committed = 0.0
         self._fresh = False
         self._records = self._commits = 0
+        self._part = min(_FIRST_PART, PART_RECORDS)
 
     def run(self, drain_s: float | None) -> None:
         """Work until `stop`, a signal or an error; with `drain_s` until all is read."""
         self.running = True
         try:
-            with self._signals():
+            with stopped_by_signals(self):
                 self._open()
                 try:
                     self._work(drain_s)
@@ -94,23 +97,6 @@ class Runner:
         return {**self.engine.metrics(), "app": own}
 
     # Beginning and ending
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM stop the application."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        kinds = (signal.SIGINT, signal.SIGTERM)
-        before = {kind: signal.getsignal(kind) for kind in kinds}
-        watchers = [gevent.signal_handler(kind, self.stop) for kind in kinds]
-        try:
-            yield
-        finally:
-            for watcher in watchers:
-                watcher.cancel()
-            for kind, handler in before.items():
-                signal.signal(kind, handler)
 
     def _open(self) -> None:
         app = self._app
@@ -179,15 +165,25 @@ class Runner:
                 return
             feed = None if self._full() else self._next()
             if feed is not None:
-                run = feed.take()
-                self.engine.process(run)
-                self._records += len(run)
-                self._fresh = True
-                gevent.sleep(0)
+                self._process(feed)
             if self._is_due(feed):
                 self._commit()
             if feed is None:
                 self._rest()
+
+    def _process(self, feed: Feed) -> None:
+        """Let the engine work for a moment; the nodes of this process have their turn then."""
+        began = time.monotonic()
+        run = feed.take(self._part)
+        self.engine.process(run)
+        took = time.monotonic() - began
+        if took > _PART_S:
+            self._part = max(1, self._part // 2)
+        elif took < _PART_S / 4 and len(run) == self._part:
+            self._part = min(2 * self._part, PART_RECORDS)
+        self._records += len(run)
+        self._fresh = True
+        gevent.sleep(0)
 
     def _drained(self, quiet_s: float) -> bool:
         """Whether all there is has been read: nothing has come for so long."""

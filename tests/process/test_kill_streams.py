@@ -7,6 +7,7 @@ weather of that hour, compared with pandas.
 from __future__ import annotations
 
 import math
+import signal
 import sys
 from collections import Counter
 from datetime import datetime
@@ -103,6 +104,36 @@ def stored(processes, cluster, topic: str, count: int, witness) -> list[Any]:
 @pytest.mark.parametrize("seed", [2])
 def test_an_application_that_is_killed_goes_on_as_if_nothing_had_been(restless, seed):
     die_again_and_again(restless, seed, lives=10, days=31, within=100)
+
+
+SLOW = """
+import sys, time
+from dafka import streams
+
+def slowly(value):
+    time.sleep(0.02)
+    print("!", flush=True)
+    return value
+
+app = streams.App("slow", state="slow", tower=sys.argv[1], outbox_bytes=int(sys.argv[2]))
+app.source("in", streams.BYTES).map(slowly).to("out", streams.BYTES)
+app.run()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("outbox_bytes", ["1", "1000000"])
+def test_an_application_that_is_slow_or_waits_ends_soon_when_told(processes, number, outbox_bytes):
+    _, cluster = processes.server()
+    with dafka.Producer("in", tower=cluster.tower, bind="tcp://127.0.0.1:*") as producer:
+        for _ in range(3000):
+            producer.publish(b"x")
+        producer.flush(20)
+    program = processes.start([sys.executable, "-c", SLOW, cluster.tower, outbox_bytes])
+    eventually(lambda: program.printed().count(b"!") > 40, "it is at work")
+    assert program.end(number) == 0
+    assert program.complained() == ""
+    assert program.printed().count(b"!") < 3000
 
 
 @pytest.mark.slow

@@ -118,6 +118,20 @@ def test_a_signal_stops_it_and_is_the_programs_own_again_afterwards(application,
     assert signal.getsignal(kind) is before
 
 
+def test_a_signal_stops_all_that_run_side_by_side(application, tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    running = []
+    for number in range(2):
+        app = application(f"app{number}", state=tmp_path / f"state{number}")
+        app.source("in").to(f"out{number}", JSON)
+        running.append(gevent.spawn(app.run))
+        until(lambda app=app: app._runner and app._runner._feeds, what="it runs")
+    running[0].kill()
+    os.kill(os.getpid(), signal.SIGTERM)
+    running[1].get(timeout=5)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_it_runs_in_another_thread_as_well_and_is_stopped_from_here(application):
     app = application()
     app.source("in").to("out", JSON)

@@ -28,7 +28,7 @@ import msgspec
 
 from dafka import streams
 from dafka.cli.demo_data import AIRPORTS, archive
-from dafka.streams import feed, publisher, runner, state
+from dafka.streams import publisher, runner, state
 
 HOUR = 3600
 MOMENTS = ("before", "within", "after", "saved", "published", "acknowledged", "time")
@@ -158,7 +158,7 @@ class Death:
 
 def _life(tower: str, directory: str, chance: random.Random, moment: str, *, last: bool) -> None:
     # Little at a time, so that there is always something left to be killed at.
-    feed.PART_RECORDS = 5 if moment == "time" else chance.choice([5, 10, 20])
+    runner.PART_RECORDS = 5 if moment == "time" else chance.choice([5, 10, 20])
     settings = {
         "commit_interval": 0.0,
         "outbox_bytes": chance.choice([5_000, 1 << 20]),
