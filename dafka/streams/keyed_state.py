@@ -34,6 +34,8 @@ class Store:
         """`kind` is the type of the values, as msgspec understands types; `kinds` by group."""
         self.groups: dict[Any, dict[Any, Any]] = {}
         self.dirty: set[tuple[Any, Any]] = set()
+        self._new: set[tuple[Any, Any]] = set()
+        """Those of them that have no row yet: if they vanish, nothing need be written."""
         self._operator = operator
         self._default = _decoder(kind)
         self._decoders = {group: _decoder(one) for group, one in (kinds or {}).items()}
@@ -52,6 +54,8 @@ class Store:
         bucket = self.groups.get(group)
         if bucket is None:
             bucket = self.groups[group] = {}
+        if key not in bucket and (group, key) not in self.dirty:
+            self._new.add((group, key))
         bucket[key] = value
         self.dirty.add((group, key))
 
@@ -60,19 +64,29 @@ class Store:
         bucket = self.groups.get(group)
         if bucket is None or bucket.pop(key, None) is None:
             return
-        self.dirty.add((group, key))
+        self._gone(group, key)
         if not bucket:
             del self.groups[group]
 
     def pop(self, group: Any) -> dict[Any, Any]:
         """Forget a whole group, and return it."""
         bucket = self.groups.pop(group, {})
-        self.dirty.update([(group, key) for key in bucket])
+        for key in bucket:
+            self._gone(group, key)
         return bucket
+
+    def _gone(self, group: Any, key: Any) -> None:
+        name = (group, key)
+        if name in self._new:
+            self._new.discard(name)
+            self.dirty.discard(name)
+        else:
+            self.dirty.add(name)
 
     def changes(self) -> Iterator[Row]:
         """Rows of what has changed since the last call."""
         dirty, self.dirty = self.dirty, set()
+        self._new.clear()
         for group, key in dirty:
             bucket = self.groups.get(group)
             name = _encode((_canonical(group), _canonical(key)))

@@ -12,7 +12,7 @@ import pytest
 
 import dafka
 from dafka import ConfigError, streams
-from dafka.streams import BYTES, JSON, DeadLetter, StreamError, state
+from dafka.streams import BYTES, JSON, DeadLetter, StreamError, runner, state
 from tests.support.live_nodes import LOOPBACK, Nodes
 from tests.support.waiting import take, until
 
@@ -164,6 +164,43 @@ def test_a_failure_ends_it_and_the_next_start_meets_it_again(nodes, application)
     mended.source("in", JSON).map(lambda n: n and 1 / n, name="invert").to("out", JSON)
     mended.run(drain=0.5)
     assert read(nodes, "out", 3) == [b"1.0", b"0", b"0.5"]
+
+
+def test_a_producer_or_a_consumer_that_fails_ends_it(nodes, application):
+    for fails in ("_publishers", "_feeds"):
+        app = application()
+        app.source("in", BYTES).to("out", BYTES)
+        running = gevent.spawn(app.run)
+        until(lambda app=app: app._runner and app._runner._feeds, what="it runs")
+        if fails == "_feeds":
+            (feed,) = app._runner._feeds
+            feed.consumer.driver.fail(dafka.StoreError("told"))
+        else:
+            (publisher,) = app._runner._publishers.values()
+            publisher.producer.driver.fail(dafka.StoreError("told"))
+            publish(nodes, "in", [b"x"])
+        with pytest.raises(dafka.StoreError, match="told"):
+            running.get(timeout=10)
+
+
+def test_a_start_that_fails_leaves_nothing_behind(nodes, application, tmp_path):
+    app = application(bind="tcp://127.0.0.1:1")
+    app.source("in", BYTES).to("out", BYTES)
+    with pytest.raises(ConfigError):
+        app.run()
+    fine = application()
+    fine.source("in", BYTES).to("out", BYTES)
+    publish(nodes, "in", [b"x"])
+    fine.run(drain=0.5)
+    assert read(nodes, "out", 1) == [b"x"]
+
+
+def test_a_drain_of_nothing_ends_as_well(nodes, application, monkeypatch):
+    monkeypatch.setattr(runner, "_EMPTY_S", 0.5)
+    app = application()
+    app.source("in", BYTES).to("out", BYTES)
+    app.run(drain=0.2)
+    assert app.metrics()["app"]["records"] == 0
 
 
 def test_dead_letters_are_published(nodes, application):

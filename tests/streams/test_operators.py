@@ -422,3 +422,32 @@ def test_what_cannot_work_is_refused_in_a_sentence(compose, says):
 def timed(app, topic="t"):
     """A stream with event times and keys."""
     return app.source(topic, time=when).key_by(key)
+
+
+def test_filter_flat_map_branch_and_merge_keep_the_keys():
+    app = streams.App("test")
+    keyed = app.source("in").key_by(lambda n: n % 2)
+    small, rest = keyed.branch(lambda n: n < 4)
+    doubled = small.filter(lambda n: n != 1).flat_map(lambda n: [n, n])
+    table = doubled.merge(rest).map(str).count()
+    driver = Driver(app)
+    driver.send("in", [1, 2, 3, 4, 5, 7])
+    assert driver.items(table) == {0: 3, 1: 4}
+
+
+def test_windows_can_be_reduced():
+    app = streams.App("test")
+    lists = app.source("in", time=lambda numbers: numbers[0]).key_by(lambda _: "k")
+    lists.window(streams.tumbling(10)).reduce(lambda a, b: [*a, *b]).to("out", JSON)
+    driver = Driver(app)
+    driver.send("in", [[1], [2], [11]])
+    driver.restart()
+    driver.send("in", [[12], [30]])
+    assert [r["value"] for r in driver.output("out")] == [[1, 2], [11, 12]]
+
+
+def test_the_driver_refuses_topics_that_nobody_reads():
+    app = streams.App("test")
+    app.source("in").to("out", JSON)
+    with pytest.raises(ConfigError, match="does not read topic 'on'"):
+        Driver(app).send("on", [1])

@@ -6,12 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import diskcache
+import msgspec
 import pytest
 
 from dafka import ConfigError, StoreError, streams
 from dafka.io.log import Log
 from dafka.streams import JSON, StreamError
-from dafka.streams.engine import Changes
+from dafka.streams.engine import Changes, Engine
+from dafka.streams.layout import numbers
 from dafka.streams.state import State
 
 
@@ -137,6 +140,28 @@ def test_a_store_and_an_application_keep_out_of_each_others_directories(opened, 
     opened().close()
     with pytest.raises(StoreError):
         Log(tmp_path / "state").open()
+
+
+def test_a_database_of_something_else_is_refused(opened, tmp_path):
+    with diskcache.Cache(str(tmp_path / "state")) as cache:
+        cache["key"] = "value"
+    with pytest.raises(StoreError, match="has another program's data"):
+        opened()
+
+
+def test_state_of_a_later_format_is_refused(opened):
+    opened()._write([(b"a", msgspec.msgpack.encode((2, "app")))], [])
+    with pytest.raises(StoreError, match="has the unknown format 2"):
+        opened()
+
+
+def test_a_topic_that_is_not_read_any_more_is_forgotten(opened):
+    state = opened()
+    position = b"i" + msgspec.msgpack.encode(("gone", "P"))
+    state.commit(changes([(position, msgspec.msgpack.encode((5, 1.0, False)))]), {})
+    engine = Engine(topology(), streams.App("x").settings)
+    engine.restore(list(opened().rows()), numbers(opened().known))
+    assert engine.positions("in") == {}
 
 
 @pytest.mark.parametrize("place", ["file", "file/below"])
