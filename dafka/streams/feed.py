@@ -24,6 +24,7 @@ class Feed:
         self._run: Run | None = None
         self._taken = Event()
         self._was_empty = False
+        self._found = 0
 
     def start(self, arrived: Event, on_error: Callable[[BaseException], None]) -> None:
         """Begin to read; `arrived` is set whenever there is something to take."""
@@ -61,9 +62,13 @@ class Feed:
         self.quiet_s += waited
         return waited
 
-    def partitions(self) -> list[tuple[str, str]]:
-        """All partitions that are known to exist."""
-        return [(self.topic, name) for name in self.consumer.position()]
+    def found(self) -> list[tuple[str, str]]:
+        """All partitions that are known to exist, if there are more than at the last call."""
+        names = self.consumer.position()
+        if len(names) == self._found:
+            return []
+        self._found = len(names)
+        return [(self.topic, name) for name in names]
 
     def _read(self, arrived: Event, on_error: Callable[[BaseException], None]) -> None:
         try:

@@ -26,7 +26,7 @@ Row = tuple[bytes, bytes | None]
 
 
 class Store:
-    """Values by group and key: `groups[group][key]`. Say `touch` for every change."""
+    """Values by group and key: `groups[group][key]`. What is changed there goes into `dirty`."""
 
     def __init__(
         self, operator: str, kind: Any = Any, *, kinds: Mapping[Any, Any] | None = None
@@ -97,9 +97,15 @@ class Store:
 
     def load(self, row: bytes) -> None:
         """Take in a row that was written."""
-        group, key, value = _rows.decode(row)
-        group = _hashable(group)
-        self.groups.setdefault(group, {})[_hashable(key)] = self._decode(group, value)
+        try:
+            group, key, value = _rows.decode(row)
+            group = _hashable(group)
+            self.groups.setdefault(group, {})[_hashable(key)] = self._decode(group, value)
+        except msgspec.MsgspecError as error:
+            raise StreamError(
+                f"operator {self._operator}: its state cannot be read: {error}. Where a type has "
+                "changed, give new fields a default, or begin anew with another directory"
+            ) from error
 
     def _decode(self, group: Any, data: bytes | msgspec.Raw) -> Any:
         return self._decoders.get(group, self._default).decode(data)

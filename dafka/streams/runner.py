@@ -24,6 +24,7 @@ from dafka.streams.layout import numbers
 from dafka.streams.publisher import Publisher
 from dafka.streams.signals import stopped_by_signals
 from dafka.streams.state import State
+from dafka.streams.topology import APPLICATION
 
 if TYPE_CHECKING:
     from dafka.streams.app import App
@@ -94,7 +95,7 @@ class Runner:
             "outbox_bytes": sum(one.waiting_bytes for one in self._publishers.values()),
             "behind": sum(feed.consumer.behind() for feed in self._feeds),
         }
-        return {**self.engine.metrics(), "app": own}
+        return {**self.engine.metrics(), APPLICATION: own}
 
     # Beginning and ending
 
@@ -231,7 +232,7 @@ class Runner:
     def _commit(self) -> None:
         """Save what has been done, then publish what came of it."""
         for feed in self._feeds:
-            self.engine.know(feed.partitions())
+            self.engine.know(feed.found())
         self.engine.advance(time.monotonic())
         changes = self.engine.collect()
         acknowledged = self._acknowledged()

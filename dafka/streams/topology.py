@@ -30,6 +30,9 @@ class Built:
     """How far event time lags behind that of the sources, here."""
 
 
+APPLICATION = "app"
+"""What metrics call the application itself."""
+
 Port = tuple["Node", int]
 """A node and which of its outputs."""
 
@@ -91,8 +94,8 @@ class Topology:
         """Add a node; it gets a name if it is given none."""
         self._kinds[kind] += 1
         name = name or f"{kind}-{self._kinds[kind]}"
-        if any(node.name == name for node in self.nodes):
-            raise ConfigError(f"there are two operators {name!r}: names must differ")
+        if name == APPLICATION or any(node.name == name for node in self.nodes):
+            raise ConfigError(f"there is an operator {name!r} already: names must differ")
         rest.setdefault("timed", bool(parents) and all(node.timed for node, _ in parents))
         roots = frozenset(root for node, _ in parents for root in node.roots or (node,))
         node = Node(name=name, kind=kind, build=build, parents=tuple(parents), roots=roots, **rest)

@@ -378,7 +378,8 @@ def test_everything_goes_on_after_a_restart():
         (lambda a: (a.source("t"), a.source("t")), "read by a source already"),
         (lambda a: a.source("t", partitions=-1), "0 or more"),
         (lambda a: a.source("t").map(3), "takes a function"),
-        (lambda a: a.source("t").map(str, name="x").map(str, name="x"), "two operators 'x'"),
+        (lambda a: a.source("t").map(str, name="x").map(str, name="x"), "operator 'x' already"),
+        (lambda a: a.source("t", name="app"), "operator 'app' already"),
         (lambda a: a.source("t").to("", JSON), "the topic is empty"),
         (lambda a: a.source("t").key_by(str).window(streams.tumbling(1)), "source of t a function"),
         (lambda a: streams.tumbling(0), "more than 0"),
@@ -444,6 +445,25 @@ def test_windows_can_be_reduced():
     driver.restart()
     driver.send("in", [[12], [30]])
     assert [r["value"] for r in driver.output("out")] == [[1, 2], [11, 12]]
+
+
+def test_a_struct_may_get_a_field_with_a_default_but_no_other():
+    def application(fields):
+        kind = msgspec.defstruct("Value", [("k", str), *fields])
+        app = streams.App("test")
+        table = app.source("in", streams.json(kind)).key_by(lambda v: v.k).table()
+        return app, table, kind
+
+    app, _, kind = application([])
+    driver = Driver(app)
+    driver.send("in", [kind("a")])
+    app, table, kind = application([("n", int, 7)])
+    driver._app = app
+    driver.restart()
+    assert driver.items(table) == {"a": kind("a", 7)}
+    driver._app, _, _ = application([("n", int)])
+    with pytest.raises(streams.StreamError, match="operator table-1: its state cannot be read"):
+        driver.restart()
 
 
 def test_the_driver_refuses_topics_that_nobody_reads():
