@@ -189,12 +189,10 @@ class Engine:
         """Nothing will come any more: close everything."""
         self._advance_nodes(final=True)
 
-    def complete(self, topic: str) -> bool:
-        """Whether as many partitions of a topic are known as are expected, or one at least."""
-        node = self._by_topic[topic]
-        marks = self.watermarks[node].marks
-        least = node.source.partitions if node.source is not None else 0
-        return len(marks) >= least and any(of == topic for of, _ in marks)
+    def expected(self, topic: str) -> int:
+        """How many partitions a topic has at least."""
+        source = self._by_topic[topic].source
+        return max(1, source.partitions) if source and len(source.topics) == 1 else 1
 
     def positions(self, topic: str) -> dict[str, int]:
         """The next offset to process of each partition of a topic that there are records of."""

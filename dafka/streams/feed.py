@@ -24,7 +24,8 @@ class Feed:
         self._run: Run | None = None
         self._taken = Event()
         self._was_empty = False
-        self._found = 0
+        self.known = 0
+        """Partitions that have been found in this life."""
 
     def start(self, arrived: Event, on_error: Callable[[BaseException], None]) -> None:
         """Begin to read; `arrived` is set whenever there is something to take."""
@@ -65,9 +66,9 @@ class Feed:
     def found(self) -> list[tuple[str, str]]:
         """All partitions that are known to exist, if there are more than at the last call."""
         names = self.consumer.position()
-        if len(names) == self._found:
+        if len(names) == self.known:
             return []
-        self._found = len(names)
+        self.known = len(names)
         return [(self.topic, name) for name in names]
 
     def _read(self, arrived: Event, on_error: Callable[[BaseException], None]) -> None:

@@ -189,7 +189,8 @@ class Runner:
     def _drained(self, quiet_s: float) -> bool:
         """Whether all there is has been read: nothing has come for so long."""
         for feed in self._feeds:
-            patience = 0.0 if self.engine.complete(feed.topic) else _EMPTY_S
+            complete = feed.known >= self.engine.expected(feed.topic)
+            patience = 0.0 if complete else _EMPTY_S
             if feed.quiet_s < quiet_s + patience:
                 return False
         return True
