@@ -225,7 +225,14 @@ def test_module_keeps_to_its_layer(module: str) -> None:
 
 
 def test_every_layer_is_looked_at() -> None:
-    for layer in ("protocol", "dafka.core", "dafka.io", "dafka.bench", "dafka.cli", "dafka.streams"):
+    for layer in (
+        "protocol",
+        "dafka.core",
+        "dafka.io",
+        "dafka.bench",
+        "dafka.cli",
+        "dafka.streams",
+    ):
         assert sum(inside(module, layer) for module in MODULES) > 5
     for module in (*(f"dafka.core.{r}" for r in ROLES), *(f"dafka.io.{n}" for n in NODES)):
         assert module in MODULES

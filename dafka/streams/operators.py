@@ -94,7 +94,7 @@ class Source(Operator):
 
         `maximum` is the greatest so far.
         """
-        raw = Batch(run.contents, offsets=range(run.first, run.next), run=run)
+        raw = Batch(list(run.contents), offsets=range(run.first, run.next), run=run)
         self.counts.records_in += len(raw)
         values, bad = each(self._decode, raw.values, self.failing(raw))
         batch = raw.without(bad).with_values(values)
