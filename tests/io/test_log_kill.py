@@ -112,6 +112,7 @@ def test_all_that_was_promised_survives_kill_9(tmp_path, durability):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.process
 @pytest.mark.parametrize("durability", ["fsync", "os"])
 def test_all_that_was_promised_survives_hundreds_of_kills(tmp_path, durability):
