@@ -157,7 +157,7 @@ class Index:
                 self._note_leftover(number)
             for piece in plan.pieces:
                 found = self._partitions[piece.number]
-                found.add(piece.first, len(piece.contents), piece.size)
+                found.add(piece.first, piece.count, piece.size)
                 self._unscanned[piece.number] = None
 
     # Forgetting and replacing

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from dafka.core.packed import Packed
@@ -13,22 +13,31 @@ from dafka.io.log_values import Span
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Records that make one value; or so many that are `missing`, and then nothing else."""
+    """Records that make one value; or so many that are `missing`, and then nothing else.
+
+    They stay in the `parts` in which they came until they are written: a large change must not
+    take its size once more in memory.
+    """
 
     number: int
     first: int
-    contents: Packed
+    parts: Sequence[Packed] = ()
     missing: int = 0
+
+    @property
+    def contents(self) -> Packed:
+        """All of them."""
+        return Packed.join(self.parts)
 
     @property
     def size(self) -> int:
         """The bytes of its lengths and contents."""
-        return self.contents.weight
+        return sum([part.weight for part in self.parts])
 
     @property
     def count(self) -> int:
         """How many records it stands for."""
-        return self.missing or len(self.contents)
+        return self.missing or sum(map(len, self.parts))
 
     @property
     def key(self) -> bytes:
@@ -74,10 +83,10 @@ def pieces(number: int, first: int, parts: Iterable[Packed]) -> list[Piece]:
                 room -= value[-1].weight
                 at += fit
             if at < len(part):
-                made.append(Piece(number, first, Packed.join(value)))
+                made.append(Piece(number, first, value))
                 first = made[-1].first + made[-1].count
                 value, room = [], fmt.VALUE_BYTES
-    return [*made, Piece(number, first, Packed.join(value))] if value else made
+    return [*made, Piece(number, first, value)] if value else made
 
 
 def check_contents(run: Run) -> None:

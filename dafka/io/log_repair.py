@@ -52,9 +52,9 @@ def _rest(number: int, start: int, stop: int, value: fmt.Value | None, skip: int
         return []
     count = stop - start
     if value is None:
-        return [(Piece(number, start, Packed.of([]), missing=count), [])]
+        return [(Piece(number, start, missing=count), [])]
     contents = value.packed.between(skip, skip + count)
-    return [(Piece(number, start, contents), [(value.arrival_ms, count)])]
+    return [(Piece(number, start, [contents]), [(value.arrival_ms, count)])]
 
 
 def _neighbours_arrival(reader: Reader, part: Run, now_ms: int) -> int:

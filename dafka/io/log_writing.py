@@ -124,7 +124,7 @@ class Writer:
                     arrivals += value.arrivals
             except Damaged:
                 return True
-            piece = Piece(row.number, row.spans[0].first, Packed.join(parts))
+            piece = Piece(row.number, row.spans[0].first, parts)
             self._replace(row, [(piece, fmt.join_arrivals(arrivals))])
             return True
 
