@@ -178,9 +178,11 @@ RecordsHeader = Struct(
     "sequence" / Number8,
 )
 
-# direct-records = %s"S" topic version address subject sequence, contents
+# Its id comes before that of STORE-HELLO: ZeroMQ subscribes in that order, and so the hello proves
+# that this subscription has arrived.
+# direct-records = %s"J" topic version address subject sequence, contents
 DirectRecordsHeader = Struct(
-    "id" / Const(b"S"),
+    "id" / Const(b"J"),
     "topic" / InlineTopic,
     "version" / Version,
     "address" / String,
@@ -285,7 +287,7 @@ KINDS = (
         contents=Contents,
     ),
     Kind(
-        b"S",
+        b"J",
         "DIRECT-RECORDS",
         DirectRecords,
         DirectRecordsHeader,

@@ -100,7 +100,8 @@ class Sources:
 
     def store_proven(self, address: str) -> bool:
         """A STORE-HELLO came over the stores' own socket, so the way back works: SUB sends its
-        subscriptions in order, D before L, and the hello answers the L. True if that is news.
+        subscriptions in order, D and J before L, and the hello answers the L. True if that is
+        news.
         """
         self._patience.pop(address, None)
         if address not in self._connected or address in self.ready:

@@ -237,8 +237,8 @@ def test_our_own_nodes_speak_in_runs_only(nodes):
     expected = [b"0", *fill(producer, 3000, 1)]
     producer.flush(20)
     assert [record.content for record in take(consumer, 3000)] == expected[1:]
-    assert set(forms[0]) <= {"R", "S"}
-    assert set(forms[1]) <= {"R", "S"}
+    assert set(forms[0]) <= {"R", "J"}
+    assert set(forms[1]) <= {"R", "J"}
     assert not producer._wiring.publisher._is_wanted(b"Mt\0")
 
 

@@ -237,7 +237,7 @@ def test_only_messages_are_built() -> None:
         (protocol.StoreHello, b"L"),
         (protocol.NodeBeacon, b"B"),
         (protocol.Records, b"R"),
-        (protocol.DirectRecords, b"S"),
+        (protocol.DirectRecords, b"J"),
         (protocol.TowerBeacon, b"B"),
         (protocol.Welcome, b"W"),
     ],
@@ -246,6 +246,12 @@ def test_subscription_without_topic_is_the_id(
     message_type: type[protocol.Message], prefix: bytes
 ) -> None:
     assert protocol.subscription(message_type) == prefix
+
+
+def test_what_a_store_hello_proves_is_subscribed_to_before_it() -> None:
+    kinds = (protocol.DirectRecord, protocol.DirectRecords, protocol.DirectHead)
+    hello = protocol.subscription(protocol.StoreHello)
+    assert all(protocol.subscription(kind) < hello for kind in kinds)
 
 
 def test_exact_subscription_ends_with_the_nul_of_the_topic() -> None:

@@ -88,7 +88,7 @@ def test_announced_records_cost_nothing(count: bytes) -> None:
 
 
 def test_most_records_of_one_message_are_read_in_bounded_time_and_memory() -> None:
-    frames = [b"S" + RECORD[1:], (1 << 18).to_bytes(4, "big") + bytes(4 << 18)]
+    frames = [b"J" + RECORD[1:], (1 << 18).to_bytes(4, "big") + bytes(4 << 18)]
     seconds, peak = _cost(lambda: protocol.parse(frames))
     assert seconds < 1
     assert peak < 12 * len(frames[1])

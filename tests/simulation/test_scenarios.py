@@ -387,7 +387,7 @@ def test_store_that_is_restarted_at_its_endpoints_is_known_to_be_a_store(seed: i
 
 @pytest.mark.parametrize(
     ("older", "c_consumers", "expected"),
-    [(0.0, 0, "RS"), (1.0, 0, "MD"), (0.0, 1, "MRS")],
+    [(0.0, 0, "RJ"), (1.0, 0, "MD"), (0.0, 1, "MRJ")],
     ids=["new", "old", "with a C consumer"],
 )
 def test_records_are_said_in_the_forms_that_are_asked_for(older, c_consumers, expected) -> None:
@@ -404,7 +404,7 @@ def test_records_are_said_in_the_forms_that_are_asked_for(older, c_consumers, ex
     nexts = [one.next for one in ours] + [one.machine.next for one in theirs]
     world.until(lambda: all(at.get(producer.key) == 200 for at in nexts), 30)
     said = {one.text.split()[0] for one in trace.entries if isinstance(one, Said)}
-    names = {"M": "RECORD", "D": "DIRECT-RECORD", "R": "RECORDS", "S": "DIRECT-RECORDS"}
+    names = {"M": "RECORD", "D": "DIRECT-RECORD", "R": "RECORDS", "J": "DIRECT-RECORDS"}
     assert {form for form, name in names.items() if name in said} == set(expected)
 
 

@@ -57,7 +57,7 @@ class Trace:
         """A node said something to whoever listened."""
         items, _ = join(messages, Origin.LIVE)
         listeners = tuple(dict.fromkeys(name(c.listener) for c in audience))
-        kind = {b"D": "DIRECT-RECORD", b"S": "DIRECT-RECORDS", b"R": "RECORDS"}.get(
+        kind = {b"D": "DIRECT-RECORD", b"J": "DIRECT-RECORDS", b"R": "RECORDS"}.get(
             messages[0][0][:1], "RECORD"
         )
         for item, _ in items:
