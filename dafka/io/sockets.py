@@ -168,6 +168,22 @@ def _send_all(socket: Any, frames: list[bytes]) -> None:
     _send(socket, frames[-1], _NOBLOCK)
 
 
+def _send_both(socket: Any, header: bytes, content: bytes) -> None:
+    """Send a message of two frames, or nothing of it.
+
+    Ctrl-C is met when a frame has been taken. Were the second one left out, the next message would
+    become the content of this one.
+    """
+    try:
+        _send(socket, header, _SNDMORE)
+    except zmq.Again:
+        raise
+    except BaseException:
+        _send(socket, content, _NOBLOCK)
+        raise
+    _send(socket, content, _NOBLOCK)
+
+
 def _subscriptions(socket: Any) -> list[tuple[bool, bytes]]:
     changes: list[tuple[bool, bytes]] = []
     for _ in range(DRAIN_MESSAGES):
@@ -221,13 +237,15 @@ class Publisher(Watched):
         """
         if self._is_wanted(joined):
             for header, frame, _ in _messages(joined, run, self._runs_bytes):
-                _send(self.socket, header, _SNDMORE)
-                _send(self.socket, frame, _NOBLOCK)
+                _send_both(self.socket, header, frame)
         if self._is_wanted(plain):
             socket, pack, sequence = self.socket, SEQUENCE.pack, run.first
             for content in run.contents:
-                _send(socket, plain + pack(sequence), _SNDMORE)
-                _send(socket, content, _NOBLOCK)
+                header = plain + pack(sequence)
+                try:
+                    _send(socket, header, _SNDMORE)
+                finally:  # see `_send_both`, whose call would cost more than this
+                    _send(socket, content, _NOBLOCK)
                 sequence += 1
 
     def _is_wanted(self, prefix: bytes) -> bool:
@@ -251,8 +269,7 @@ class Publisher(Watched):
             for header, frame, records in (
                 _messages(prefix, run, DIRECT_BYTES) if runs else _singly(prefix, run)
             ):
-                _send(socket, header, _SNDMORE)
-                _send(socket, frame, _NOBLOCK)
+                _send_both(socket, header, frame)
                 sent += records
         except zmq.Again:
             pass
