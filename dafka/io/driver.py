@@ -13,7 +13,7 @@ import gevent
 from gevent.event import AsyncResult, Event
 
 from dafka.core.actions import Action, Warn
-from dafka.errors import StoreError
+from dafka.errors import Closed, StoreError
 
 RECHECK_S = 1.0
 """The longest wait: zmq's edges can be missed, so sockets are looked at again after this."""
@@ -146,6 +146,11 @@ class Driver:
             self._turn()
         except Exception as error:
             self.fail(error)
+        except BaseException as error:  # Ctrl-C that met this greenlet: gevent tells the main one
+            self._closing = True
+            self._logger.warning("node=%s ended by %r", self.name, error)
+            self.failed.set_exception(Closed(f"this {self.name} was ended by {error!r}"))
+            raise
         else:
             if not self.failed.ready():
                 self.failed.set(None)

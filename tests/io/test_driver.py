@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 
+import gevent
 import pytest
 
 from dafka.errors import Closed, StoreError
@@ -53,3 +55,18 @@ def test_a_node_that_ends_by_a_bug_shows_where_it_is(caplog, error, traced):
     (record,) = caplog.records
     assert bool(record.exc_info) == traced
     assert driver.failed.exception is error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3), ValueError("a bug")])
+def test_whatever_ends_the_loop_nobody_waits_for_it_any_more(error):
+    driver = Driver("producer", logging.getLogger("dafka.test"))
+
+    def fail(_: float) -> bool:
+        raise error
+
+    driver.add_source(fail)
+    driver.start()
+    with suppress(KeyboardInterrupt, SystemExit):  # gevent hands these to the main greenlet
+        gevent.wait([driver.failed], 5)
+    assert driver.failed.ready()
+    assert not driver.running
