@@ -48,6 +48,8 @@ class Outbox:
         """The first record kept when it was opened; those before it are acknowledged."""
         self.saved = 0
         """The records before this offset are durable."""
+        self.end = 0
+        """The records before this offset are durable, or were put."""
         self.trouble = ""
         """Why the disk can be neither written nor read at this moment."""
         self.waiting_bytes = 0
@@ -101,7 +103,8 @@ class Outbox:
         )
         extent = self._log.extent(self._topic, self.partition)
         if extent is not None:
-            self.first, self.saved = extent.earliest, extent.next
+            self.first = extent.earliest
+            self.saved = self.end = extent.next
         self._loaded = self._acked = self._dropped = self.first
         self._load_end = self.saved
 
@@ -139,8 +142,11 @@ class Outbox:
 
     def put(self, contents: list[bytes]) -> None:
         """Take over the next records: they can be taken as soon as they are durable."""
-        self._unsaved.append(contents)
         self.waiting_bytes += _cost(contents)
+        end = self.end + len(contents)
+        # Without a call in between: an interrupt comes before both, or after them.
+        self.end = end
+        self._unsaved.append(contents)
         self._more.set()
 
     def take(self, offset: int) -> Run | None:

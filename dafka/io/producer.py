@@ -142,9 +142,10 @@ class Producer(Standing):
         if cost > self.config.buffer_bytes and largest <= self._largest:
             raise too_many(self.topic, len(records), cost, self.config)
         self._look(cost if largest <= self._largest else largest, timeout)
-        first, self._room = self._next, 0
-        self._next += len(records)
-        self._send(records)
+        first, end = self._next, self._next + len(records)
+        # Without a call in between: an interrupt comes before all of it, or after it.
+        self._room, self._pending, self._next = 0, records, end
+        self._transmit()
         return first
 
     def flush(self, timeout: float | None = None) -> None:
@@ -222,9 +223,14 @@ class Producer(Standing):
         if monotonic() - self._yielded >= _YIELD_S:
             gevent.sleep(0)
             self._yielded = monotonic()
-        if not self._wait_until(lambda: self._free() >= size, timeout):
+        if not self._wait_until(lambda: self._has_room(size), timeout):
             raise full(self._machine, self.unacknowledged, timeout, self.obstacle)
         self._room = max(size, min(self._free(), _BATCH_BYTES))
+
+    def _has_room(self, size: int) -> bool:
+        """Whether so much can be taken, nothing being left that another greenlet has published."""
+        self._transmit()
+        return self._free() >= size
 
     def _free(self) -> int:
         """What can be taken now, nothing being about to leave."""
@@ -234,21 +240,25 @@ class Producer(Standing):
         return free if outbox is None or not outbox.loading else -1
 
     def _transmit(self) -> None:
-        if self._pending:
-            contents, self._pending = self._pending, []
-            self._send(contents)
+        """Let leave what has waited.
 
-    def _send(self, contents: list[bytes]) -> None:
-        now = monotonic()
-        self._burst_ends = now + _BURST_S
-        if self._outbox is not None:
-            self._outbox.put(contents)
-        elif len(contents) < _FEW:
-            self.driver.perform(self._machine.publish(contents, now))
-        else:
-            for part in Packed.of(contents).parts(_BATCH_BYTES):
-                self.driver.perform(self._machine.publish(part, now))
-        self.driver.wake()
+        It waits until all of it has left: an interrupt under way leaves the rest for later.
+        """
+        if self._pending:
+            now = monotonic()
+            self._burst_ends = now + _BURST_S
+            outbox = self._outbox
+            taken = self._machine.next if outbox is None else outbox.end
+            rest = self._pending[taken - (self._next - len(self._pending)) :]
+            if outbox is not None:
+                outbox.put(rest)
+            elif len(rest) < _FEW:
+                self.driver.perform(self._machine.publish(rest, now))
+            else:
+                for part in Packed.of(rest).parts(_BATCH_BYTES):
+                    self.driver.perform(self._machine.publish(part, now))
+            self._pending = []
+            self.driver.wake()
 
     def _between_turns(self, now: float) -> bool:
         """In every turn of the loop: what waited leaves, and who waited is told."""

@@ -8,6 +8,7 @@ import gevent
 import pytest
 
 import dafka
+from dafka.core.actions import SendRun
 from dafka.core.run import RECORD_COST
 from tests.support.live_nodes import LOOPBACK, fill
 from tests.support.waiting import during, take, until
@@ -213,3 +214,44 @@ def test_a_record_that_no_store_takes_is_refused_whatever_the_buffer(nodes, monk
         producer.publish(bytes(1001))
     assert producer.publish(bytes(1000)) == 0
     producer.flush(20)
+
+
+def test_what_another_greenlet_publishes_meanwhile_keeps_its_offsets(nodes):
+    nodes.cluster()
+    producer = nodes.producer()
+    published = [(producer.publish(b"0"), b"0")]
+
+    def publish(*contents: bytes) -> None:
+        published.extend((producer.publish(content), content) for content in contents)
+
+    gevent.sleep(0.01)  # so long that `publish_many` lets others work
+    other = gevent.spawn(publish, b"1", b"2", b"3")
+    first = producer.publish_many([b"many"] * 20)
+    assert other.dead
+    published += enumerate([b"many"] * 20, first)
+    records = take(nodes.consumer(), 24)
+    assert [(record.offset, record.content) for record in records] == sorted(published)
+
+
+@pytest.mark.parametrize("part", range(3))
+def test_an_interrupt_while_many_records_leave_keeps_the_rest_for_later(nodes, monkeypatch, part):
+    nodes.cluster()
+    producer = nodes.producer()
+    send, calls = producer.driver.perform, [0]
+
+    def interrupted(actions) -> None:
+        if any(isinstance(action, SendRun) for action in actions):
+            calls[0] += 1
+            if calls[0] == 1 + part:
+                raise KeyboardInterrupt
+        send(actions)
+
+    monkeypatch.setattr(producer.driver, "perform", interrupted)
+    contents = [b"%d" % number * 1000 for number in range(200)]
+    with pytest.raises(KeyboardInterrupt):
+        producer.publish_many(contents)
+    assert producer.next_offset == 200
+    assert producer.publish(b"after") == 200
+    producer.flush(5)
+    records = take(nodes.consumer(), 201)
+    assert [record.content for record in records] == [*contents, b"after"]
