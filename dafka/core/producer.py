@@ -16,7 +16,7 @@ from dafka.config import ProducerConfig
 from dafka.core.actions import Action, Send, SendDirect, SendRun, Subscribe, Warn
 from dafka.core.answerer import Answerer
 from dafka.core.packed import Packed
-from dafka.core.role import milliseconds
+from dafka.core.role import CONTINUED_MS, milliseconds
 from dafka.core.run import RECORD_COST, Arrival, Origin, Run
 from protocol import Ack, DirectHead, Fetch, GetHeads, Head, Message, subscription
 
@@ -34,9 +34,6 @@ _REFERENCE_PAUSE_S = 0.5
 """After a C consumer has subscribed, no HEAD is sent for this long: it answers the first one with
 its only FETCH, which is lost if we are not connected to it yet (shared/wire, "FETCH")."""
 
-_OLD_MS = 1 << 40
-"""The age of a continued partition: older than every subscription, so no consumer of the latest
-records takes it for a new one."""
 _NOTHING = 1 << 63
 """C nodes say "nothing" as the offset -1, which is 2^64 - 1."""
 
@@ -125,7 +122,7 @@ class Producer(Answerer):
     @property
     def age_ms(self) -> int:
         """A partition that is continued is not new."""
-        return _OLD_MS if self._continued else 0
+        return CONTINUED_MS if self._continued else 0
 
     @property
     def unacknowledged(self) -> int:

@@ -6,6 +6,10 @@ from dafka.core.actions import Action, SendDirect
 from dafka.core.run import Arrival, Origin
 from protocol import Message, subscription
 
+CONTINUED_MS = 1 << 40
+"""The least age of a continued partition: older than every subscription, so no consumer of the
+latest records takes it for a new one."""
+
 
 def named_in(prefix: bytes, kind: type[Message]) -> str | None:
     """The address in a peer's subscription to messages of one kind; None if it is another's."""

@@ -2,7 +2,8 @@
 
 A position may well lie beyond what stores have: records are delivered before they are stored, and a
 producer that is killed takes the last of them with it. But its living producer has no fewer records
-than it ever had, unless it began anew, as one does whose outbox and stores were lost.
+than it ever had, unless it began anew, as one does whose outbox and stores were lost. One that was
+continued says so: until all of it is acknowledged, more may be in its outbox than it has told of.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dafka.core.partition import Key, Partition
+from dafka.core.role import CONTINUED_MS
 from protocol import Head
 
 CERTAIN_S = 10.0
@@ -36,8 +38,17 @@ class Unproven:
         if partition.stored >= position or head.sequence + 1 >= position:
             self.proven(key)
             return False
+        if _may_have_more(head):
+            self._beyond[key] = None
+            return False
         since = self._beyond[key]
         if since is None:
             self._beyond[key] = now
             return False
         return now >= since + CERTAIN_S
+
+
+def _may_have_more(head: Head) -> bool:
+    """Whether a producer that was continued may still be loading its outbox."""
+    continued = head.age_ms is not None and head.age_ms >= CONTINUED_MS
+    return continued and head.acked is not None and head.acked <= head.sequence

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,6 +31,7 @@ from dafka.config import ConsumerConfig
 from dafka.core.actions import Action, Begin, Deliver, Expire, Settled, Subscribe, Warn
 from dafka.core.consumer import SETTLED_S, Consumer
 from dafka.core.lookups import PATIENCE_S, SILENCE_S
+from dafka.core.role import CONTINUED_MS
 from dafka.core.run import Origin
 from dafka.core.unproven import CERTAIN_S
 from protocol import (
@@ -228,6 +230,20 @@ def test_partition_that_is_imported_meanwhile_was_not_begun_anew() -> None:
     consumer.receive(_head(560), CERTAIN_S)
     assert only(consumer.receive(_head(20), 2 * CERTAIN_S), Begin) == []
     assert consumer.partitions() == {KEY: 500}
+
+
+def test_partition_whose_outbox_is_still_being_loaded_was_not_begun_anew() -> None:
+    consumer = _named("latest", {KEY: 500}, LONG_AGO)
+
+    def head(acked: int) -> Head:
+        return replace(_head(21), acked=acked, age_ms=CONTINUED_MS + 1000)
+
+    for now in (1.0, 20.0, 40.0):  # no store is there, and the producer's buffer is full
+        assert only(consumer.receive(head(20), now), Begin) == ([Begin(*KEY, 500)] * (now == 1.0))
+    assert consumer.partitions() == {KEY: 500}
+    # With all of it acknowledged, nothing more is to come.
+    consumer.receive(head(21), 41.0)
+    assert only(consumer.receive(head(21), 41.0 + CERTAIN_S), Begin) == [Begin(*KEY, 0)]
 
 
 def test_position_that_a_store_has_is_none_beyond_the_end() -> None:
