@@ -33,6 +33,8 @@ PATIENCE_S = 20.0
 """What the nodes have to take in everything before it."""
 GROWTH_BYTES = 200 << 20
 """So much more memory than before is a leak, or too much kept of strangers."""
+MAX_PARTITIONS = 20_000
+"""What the nodes may know, so that what grows beyond is a leak."""
 LIVE_TOPIC = "canary"
 
 _ADDRESS, _IN_RUNS = "F" * 32, "E" * 32
@@ -171,6 +173,8 @@ class Cluster:
 
     def __init__(self, directory: Path) -> None:
         self._processes = real.Processes(directory)
+        # Partitions that were made up may fill what nodes remember, but no more than that.
+        self._processes.environment["DAFKA_MAX_PARTITIONS"] = str(MAX_PARTITIONS)
         self._server, self._at = self._processes.server()
         self.tower = self._at.tower
         listener = real.dafka("consume", *_TOPICS[:1], "--from", "earliest", *self._at.at)

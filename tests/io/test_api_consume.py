@@ -149,12 +149,12 @@ class TestDelivery:
         producer = nodes.producer(high_water_mark=100)
         producer.publish(b"0")
         assert take(consumer, 1)[0].content == b"0"
+        fetches = consumer.stats().fetches
         for at in range(1, 5_000):
             producer.publish(b"%d" % at)
             if at > 1000:
                 gevent.sleep(0)  # a message for each
         producer.flush(30)
-        fetches = consumer.stats().fetches
         for at, record in enumerate(take(consumer, 4_999, 40), 1):
             assert (record.offset, record.content) == (at, b"%d" % at)
             if not at % 1000:

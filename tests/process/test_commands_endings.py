@@ -260,9 +260,8 @@ def test_a_signal_before_a_cluster_has_answered_is_told(restless):
     _, cluster = restless.server()
     restless.run(dafka("produce", "t", *cluster.at), given=b"a\n")
     restless.run(dafka("export", "old", *cluster.at))
-    commands = ["export new", "import old", "topics", "describe t", "nodes"]
-    started = {one: restless.start(dafka(*one.split(), *NOBODY)) for one in commands}
-    for command, process in started.items():
+    for command in ("export new", "import old", "topics", "describe t", "nodes"):
+        process = restless.start(dafka(*command.split(), *NOBODY))
         eventually(lambda process=process: "no tower answers" in process.complained(), "a look")
         assert process.end(signal.SIGTERM) == 130
         name = command.split()[0]

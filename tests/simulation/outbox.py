@@ -92,7 +92,8 @@ class OutboxNode(ProducerNode):
         machine = self.machine
         while machine.next < self.outbox.saved and self.alive:
             contents = self.world.truth[self.key][machine.next : machine.next + 50]
-            if machine.unacknowledged and not machine.has_room(64 * len(contents)):
+            cost = sum(map(len, contents)) + 64 * len(contents)
+            if machine.unacknowledged and not machine.has_room(cost):
                 break
             self.perform(machine.publish(contents, self.now))
 
