@@ -23,7 +23,15 @@ from dafka.core.packed import Packed
 from dafka.core.run import Arrival, Origin, Run
 from dafka.errors import ConfigError
 from dafka.io.joiner import SEQUENCE, Drained, Joiner, OpenRun
-from protocol import Message, ProtocolError, build, parse_subscription
+from protocol import (
+    Message,
+    ProtocolError,
+    Record,
+    Records,
+    build,
+    parse_subscription,
+    subscription,
+)
 
 DRAIN_MESSAGES = 4096
 """Most messages read from a socket before the hub gets its turn."""
@@ -45,6 +53,8 @@ unacknowledged records of a producer may leave at once."""
 DIRECT_BYTES = 1024 * 1024
 """The same of one DIRECT-RECORDS, of which nobody is sent more than it has asked for."""
 _LEAST_RUNS_BYTES = 4096
+_LIVE = (subscription(Record), subscription(Records))
+"""What subscriptions to live records begin with; others need not be remembered here."""
 
 _MAX_FRAMES = 8
 _NO_DEVICE = "this machine has no such interface or address"
@@ -281,9 +291,10 @@ class Publisher(Watched):
         """What peers have subscribed to (True) or unsubscribed from since the last call."""
         changes = _subscriptions(self.socket)
         for subscribed, prefix in changes:
-            # The last to unsubscribe is told, not each.
-            (self._subscribed.add if subscribed else self._subscribed.discard)(prefix)
-            self._wanted.clear()
+            if prefix.startswith(_LIVE) or not prefix:
+                # The last to unsubscribe is told, not each.
+                (self._subscribed.add if subscribed else self._subscribed.discard)(prefix)
+                self._wanted.clear()
         return changes
 
 

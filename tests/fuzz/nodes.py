@@ -33,6 +33,9 @@ PATIENCE_S = 20.0
 """What the nodes have to take in everything before it."""
 GROWTH_BYTES = 200 << 20
 """So much more memory than before is a leak, or too much kept of strangers."""
+PEER_INPUTS = 100_000
+"""After so many the peer connects anew: ZeroMQ remembers what a peer has subscribed to while it is
+connected, however much that is."""
 MAX_PARTITIONS = 20_000
 """What the nodes may know, so that what grows beyond is a leak."""
 LIVE_TOPIC = "canary"
@@ -53,7 +56,7 @@ class Peer:
         self._out = self._socket(zmq.XPUB)
         self._out.setsockopt(zmq.XPUB_VERBOSE, 1)
         port, runs_port = self._bind(), self._bind()
-        self._in = self._socket(zmq.XSUB)
+        self._in, self._in_until = self._socket(zmq.XSUB), PEER_INPUTS
         self._beacons = self._socket(zmq.PUB)
         self._beacons.connect(tower.sub)
         self._towers = self._socket(zmq.XSUB)
@@ -98,6 +101,17 @@ class Peer:
         self._listen()
         for _ in range(count):
             self._say()
+        self._in_until -= count
+        if self._in_until <= 0:
+            self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Go, and come as another one: what it has subscribed to need not be remembered."""
+        self._in.close()
+        self._in, self._in_until = self._socket(zmq.XSUB), PEER_INPUTS
+        known, self._known = self._known, set()
+        for endpoint in known:
+            self._connect(endpoint)
 
     def _say(self) -> None:
         chance, frames = self._chance, self.fuzzer.frames()
@@ -138,13 +152,17 @@ class Peer:
         # Once the tower has been told garbage, it introduces nodes that do not exist.
         ours = message.role is not None and message.endpoint.startswith("tcp://127.0.0.1:")
         if (self._polite or ours) and message.endpoint not in self._known:
-            self._known.add(message.endpoint)
-            try:
-                self._in.connect(message.endpoint)
-            except zmq.ZMQError:
-                return  # nobody can be there
-            self._in.send(b"\1")
-            self.introduced += 1
+            self.introduced += self._connect(message.endpoint)
+
+    def _connect(self, endpoint: str) -> bool:
+        """Subscribe to everything there; False if nobody can be there."""
+        self._known.add(endpoint)
+        try:
+            self._in.connect(endpoint)
+        except zmq.ZMQError:
+            return False
+        self._in.send(b"\1")
+        return True
 
     def close(self) -> None:
         """Leave without a word."""
