@@ -27,7 +27,8 @@ import diskcache
 import msgspec
 
 from dafka.errors import ConfigError, StoreError
-from dafka.io.log_directory import DirectoryLock
+from dafka.io.log_connections import SYNCHRONOUS
+from dafka.io.log_directory import DATABASE, LOCK, MARK, DirectoryLock
 from dafka.streams.engine import Changes
 from dafka.streams.layout import Known, lay_out
 from dafka.streams.topology import Topology
@@ -35,8 +36,6 @@ from dafka.streams.topology import Topology
 _FORMAT = 1
 _NAME, _NUMBERS = b"a", b"n"
 _CHUNK_BYTES = 1 << 20
-_DATABASE = "cache.db"
-_SYNCHRONOUS = {"fsync": 2, "os": 1}
 _SETTINGS = {
     "eviction_policy": "none",
     "cull_limit": 0,
@@ -103,7 +102,7 @@ class State:
         self.known: Known = {}
         self.outgoing: dict[str, Outgoing] = {}
         self._name = name
-        self._synchronous = _SYNCHRONOUS[durability]
+        self._synchronous = SYNCHRONOUS[durability]
         self._new_name = new_name
         self._lock: DirectoryLock | None = None
         self._cache: Any = None
@@ -189,12 +188,12 @@ class State:
 
     def _refuse_foreign(self) -> None:
         names = set(os.listdir(self.directory)) - {"lost+found"}
-        if names and not names & {_DATABASE, "lock"}:
+        if names and not names & {DATABASE, LOCK}:
             raise StoreError(
                 f"{self.directory} holds other files, such as {min(names)!r}: give an empty "
                 "directory, or one that this application has made"
             )
-        if "dafka-log" in names:
+        if MARK in names:
             raise StoreError(
                 f"{self.directory} holds the records of a store or an outbox: give the application "
                 "a directory of its own"
