@@ -208,7 +208,7 @@ class Cluster:
         code, said = process.popen.poll(), process.complained()
         if code is not None or "Traceback" in said or "bug" in said:
             raise Found(f"the {name} ended with {code}; it said: {said[-3000:]}")
-        size = _resident(process.popen.pid)
+        size = process.resident_bytes()
         grown = size - self._before.setdefault(name, size)
         if grown > GROWTH_BYTES:
             raise Found(f"the {name} has grown by {grown >> 20} MiB")
@@ -229,11 +229,6 @@ class Cluster:
     def clear(self) -> None:
         """Leave nothing behind."""
         self._processes.clear()
-
-
-def _resident(pid: int) -> int:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0]) * 1024
 
 
 @contextmanager

@@ -17,9 +17,11 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import dafka
+from tests.support.forking import check_end, forked
 
 TOPIC = "numbers"
 _PATIENCE_S = 5.0
@@ -112,14 +114,8 @@ def main(tower: str, offsets: str, seed: str, count: str, end: str) -> None:
         pause = chance.choice([0.0, chance.uniform(0.0, 0.02), chance.uniform(0.0, 0.3)])
         own = random.Random(chance.random())
         seen, handled = os.pipe()
-        child = os.fork()
-        if not child:
-            status = 1
-            try:
-                _live(life, tower, offsets, own, handled, start, int(end) if last else None)
-                status = 0
-            finally:
-                os._exit(status)
+        until = int(end) if last else None
+        child = forked(partial(_live, life, tower, offsets, own, handled, start, until))
         os.close(handled)
         if not last:
             if life % 5:
@@ -131,9 +127,7 @@ def main(tower: str, offsets: str, seed: str, count: str, end: str) -> None:
             # What was handled must not come to nothing, wherever others would begin.
             start = "latest"
         os.close(seen)
-        wanted = 0 if last else signal.SIGKILL
-        if status != wanted:
-            sys.exit(f"life {life} ended with {status} instead of {wanted}")
+        check_end(status, life, killed=not last)
 
 
 if __name__ == "__main__":

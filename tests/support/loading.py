@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from time import monotonic
 
 import gevent
@@ -31,13 +30,6 @@ def loading(processes: Processes, cluster: Cluster, role: str) -> Process:
     return processes.start(command, stdin=-1)
 
 
-def resident_mib(process: Process) -> float:
-    """Its memory at this moment."""
-    status = Path(f"/proc/{process.popen.pid}/status").read_text()
-    (line,) = (line for line in status.splitlines() if line.startswith("VmRSS:"))
-    return int(line.split()[1]) / 1024
-
-
 class Watch:
     """Looks at processes until something holds: how large they were at most, how fast they were."""
 
@@ -53,7 +45,7 @@ class Watch:
 
         def looked() -> bool:
             for name, process in self.processes.items():
-                self.most_mib[name] = max(self.most_mib[name], resident_mib(process))
+                self.most_mib[name] = max(self.most_mib[name], process.resident_bytes() / 2**20)
             return bool(look())
 
         eventually(looked, what, within)

@@ -17,10 +17,12 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import gevent
 
 import dafka
+from tests.support.forking import check_end, forked
 
 TOPIC = "numbers"
 _SHORT_S, _LONG_S = 0.08, 0.5
@@ -78,14 +80,7 @@ def main(tower: str, outbox: str, seed: str, count: str) -> None:
         pause = chance.uniform(0.0, chance.choice([_SHORT_S, _SHORT_S, _LONG_S]))
         own = random.Random(chance.random())
         seen, published = os.pipe()
-        child = os.fork()
-        if not child:
-            status = 1
-            try:
-                _live(life, tower, outbox, own, published, last=last)
-                status = 0
-            finally:
-                os._exit(status)
+        child = forked(partial(_live, life, tower, outbox, own, published, last=last))
         os.close(published)
         if not last:
             if life % 2:
@@ -94,9 +89,7 @@ def main(tower: str, outbox: str, seed: str, count: str) -> None:
             os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         os.close(seen)
-        wanted = 0 if last else signal.SIGKILL
-        if status != wanted:
-            sys.exit(f"life {life} ended with {status} instead of {wanted}")
+        check_end(status, life, killed=not last)
 
 
 if __name__ == "__main__":

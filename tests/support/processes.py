@@ -94,6 +94,11 @@ class Process:
         self._read += len(line)
         return line[:-1].decode()
 
+    def resident_bytes(self) -> int:
+        """The memory that it has at this moment."""
+        status = Path(f"/proc/{self.popen.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) * 1024
+
     # What is done to it
 
     def tell(self, data: bytes) -> None:

@@ -21,6 +21,7 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from typing import Any
 from zipfile import ZipFile
 
@@ -29,6 +30,7 @@ import msgspec
 from dafka import streams
 from dafka.cli.demo_data import AIRPORTS, archive
 from dafka.streams import publisher, runner, state
+from tests.support.forking import forked
 
 HOUR = 3600
 MOMENTS = ("before", "within", "after", "saved", "published", "acknowledged", "time")
@@ -183,14 +185,7 @@ def main(tower: str, directory: str, seed: str, count: str) -> None:
         moment = "last" if last else chance.choice(MOMENTS)
         pause = chance.uniform(0.2, 1.0) if moment == "time" else _PATIENCE_S
         own = random.Random(chance.random())
-        child = os.fork()
-        if not child:
-            status = 1
-            try:
-                _life(tower, directory, own, moment, last=last)
-                status = 0
-            finally:
-                os._exit(status)
+        child = forked(partial(_life, tower, directory, own, moment, last=last))
         status, waited = _end(child, None if last else pause)
         if status != (0 if last else signal.SIGKILL):
             sys.exit(f"life {life} ended with {status} at {moment}")
