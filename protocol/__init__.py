@@ -11,7 +11,14 @@ Start at `messages` (what is said), then `grammar` (how it looks on the wire).
 
 from __future__ import annotations
 
-from protocol.codec import build, parse, parse_subscription, record_prefix, subscription
+from protocol.codec import (
+    around_sequence,
+    build,
+    parse,
+    parse_subscription,
+    record_prefix,
+    subscription,
+)
 from protocol.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
 from protocol.messages import (
     Ack,
@@ -62,6 +69,7 @@ __all__ = [
     "TopicDeleted",
     "TowerBeacon",
     "Welcome",
+    "around_sequence",
     "build",
     "parse",
     "parse_subscription",

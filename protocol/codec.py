@@ -14,6 +14,7 @@ from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.extensions import MAX_BLOCK_BYTES, build_block, parse_block
 from protocol.grammar import KINDS, Kind
 from protocol.messages import (
+    Ack,
     DirectRecord,
     DirectRecords,
     Message,
@@ -145,15 +146,33 @@ def _build_contents(kind: Kind, contents: Any) -> bytes:
 
 
 def _build_header(kind: Kind, message: Message) -> bytes:
+    fields = _build_fields(kind, message)
+    return fields + _build_extensions(kind, message, len(fields))
+
+
+def _build_extensions(kind: Kind, message: Message, at: int) -> bytes:
+    extensions = [(extension, getattr(message, extension.name)) for extension in kind.extensions]
+    return build_block(extensions, at)
+
+
+def _build_fields(kind: Kind, message: Message) -> bytes:
     stream = BytesIO()
     try:
         kind.header.build_stream({name: getattr(message, name) for name in kind.fields}, stream)
     except ConstructError as error:
         reason = f"{kind.name}: {_reason(error)}"
         raise LocalProtocolError(reason, _field(error), stream.tell()) from error
-    header = stream.getvalue()
-    extensions = [(extension, getattr(message, extension.name)) for extension in kind.extensions]
-    return header + build_block(extensions, len(header))
+    return stream.getvalue()
+
+
+def around_sequence(message: Ack) -> tuple[bytes, bytes]:
+    """Return what the frame of an ACK has before its sequence, and what behind it.
+
+    A frame with 8 other bytes in between is the same ACK with another sequence.
+    """
+    kind = _BY_TYPE[type(message)]
+    fields = _build_fields(kind, message)
+    return fields[:-SEQUENCE_BYTES], _build_extensions(kind, message, len(fields))
 
 
 def record_prefix(message: Record | DirectRecord | Records | DirectRecords) -> bytes:

@@ -77,7 +77,11 @@ class Driver:
         """Whether a tower has answered this node since its start."""
         self._logger = logger
         self._wake = Event()
+        self._alarm: Any = None
+        self._alarm_at = 0.0
         self._sources: list[Source] = []
+        self._checks: list[Callable[[], object]] = []
+        self._checked = 0.0
         self._machines: list[Machine] = []
         self._executors: dict[type, Callable[[Any], None]] = {Warn: self._on_warn}
         self._posted: deque[Callable[[float], Sequence[Action]]] = deque()
@@ -89,6 +93,10 @@ class Driver:
     def add_source(self, source: Source) -> None:
         """Call `source` in every turn of the loop."""
         self._sources.append(source)
+
+    def add_check(self, check: Callable[[], object]) -> None:
+        """Call `check` about once every `RECHECK_S`, before the sources."""
+        self._checks.append(check)
 
     def add_machine(self, machine: Machine) -> None:
         """Let a machine know when its time has come."""
@@ -154,6 +162,9 @@ class Driver:
         else:
             if not self.failed.ready():
                 self.failed.set(None)
+        finally:
+            if self._alarm is not None:
+                self._alarm.close()
 
     def fail(self, error: BaseException) -> None:
         """End the node loudly, because of a fault of our own or of the disk."""
@@ -169,6 +180,10 @@ class Driver:
         self._wake.clear()
         now = monotonic()
         more = False
+        if now >= self._checked + RECHECK_S:
+            self._checked = now
+            for check in self._checks:
+                check()
         while self._posted:
             self.perform(self._posted.popleft()(now))
         for source in self._sources:
@@ -180,13 +195,27 @@ class Driver:
         return more
 
     def _wait(self) -> None:
-        deadlines = [machine.next_deadline() for machine in self._machines]
-        until = min((d for d in deadlines if d is not None), default=None)
-        pause = RECHECK_S if until is None else min(until - monotonic(), RECHECK_S)
-        if pause > 0:
-            self._wake.wait(pause)
+        now = monotonic()
+        until = now + RECHECK_S
+        for machine in self._machines:
+            deadline = machine.next_deadline()
+            if deadline is not None and deadline < until:
+                until = deadline
+        if until > now:
+            self._set_alarm(now, until)
+            self._wake.wait()
         else:
             gevent.sleep(0)
+
+    def _set_alarm(self, now: float, until: float) -> None:
+        """Be woken then, or before: an alarm that is early costs less than one for each wait."""
+        if now < self._alarm_at <= until:
+            return
+        if self._alarm is not None:
+            self._alarm.close()
+        self._alarm_at = until
+        self._alarm = gevent.get_hub().loop.timer(until - now)
+        self._alarm.start(self._wake.set, update=True)
 
     def _on_warn(self, action: Warn) -> None:
         self.limited.warn(action.key, action.text)

@@ -7,11 +7,12 @@ The grammar parses a header once; a header that differs from it only in the sequ
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from struct import Struct
 
 from dafka.core.packed import Packed
 from dafka.core.run import Run
+from dafka.io.headers import SEQUENCE, Acks
 from protocol import (
+    Ack,
     DirectRecord,
     DirectRecords,
     Message,
@@ -24,23 +25,8 @@ from protocol import (
 )
 from protocol.contents import complaint
 
-SEQUENCE = Struct(">Q")
-"""The last 8 bytes of a RECORD's header."""
-
 _PREFIXES = 4096
 _END_OF_SEQUENCES = 1 << 64
-
-
-def record_header(run: Run, *, runs: bool = False) -> bytes:
-    """What all headers of a run's RECORDs, or RECORDS (`runs`), have in common."""
-    name = (run.topic, run.partition, run.topic, 0)
-    return record_prefix(Records(*name, ()) if runs else Record(*name, b""))
-
-
-def direct_header(requester: str, run: Run, *, runs: bool = False) -> bytes:
-    """What all headers of a run's DIRECT-RECORDs, or DIRECT-RECORDS (`runs`), have in common."""
-    name = (requester, run.partition, run.topic, 0)
-    return record_prefix(DirectRecords(*name, ()) if runs else DirectRecord(*name, b""))
 
 
 @dataclass(slots=True)
@@ -79,6 +65,7 @@ class Joiner:
     """Makes runs out of the frames of one drain after the other."""
 
     def __init__(self) -> None:
+        self._acks = Acks()
         self._known: dict[bytes, tuple[bool, bool, str, str]] = {}
         self._open: dict[bytes, OpenRun] = {}
         self.drained = Drained()
@@ -122,10 +109,16 @@ class Joiner:
 
     def message(self, frames: list[bytes]) -> None:
         """Add a message that is not a RECORD of exactly two frames."""
-        try:
-            self.drained.messages.append(parse(frames))
-        except ProtocolError as error:
-            self.drained.errors.append(error)
+        message: Message | None = self._acks.known(frames[0]) if len(frames) == 1 else None
+        if message is None:
+            try:
+                message = parse(frames)
+            except ProtocolError as error:
+                self.drained.errors.append(error)
+                return
+            if isinstance(message, Ack):
+                self._acks.learn(frames[0], message)
+        self.drained.messages.append(message)
 
     def _add(self, opened: OpenRun, frame: bytes) -> None:
         reason = complaint(frame)

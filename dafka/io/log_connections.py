@@ -88,7 +88,7 @@ class Connections:
         self._lent = 0
         self._closed = False
         self._changed = threading.Condition()
-        self._files = (database, Path(f"{database}-wal"))
+        self._files = (str(database), f"{database}-wal")
         self._anchor = self._connect()
         self._places = self._find()
 
@@ -104,7 +104,10 @@ class Connections:
             self._lent += 1
             connection = self._idle.pop() if self._idle else None
         try:
-            connection = connection or self._connect()
+            if connection is None:
+                connection = self._connect()
+                # It would be one to other files, if these are there now.
+                self.check_place()
             yield connection
         except BaseException:
             if connection is not None:

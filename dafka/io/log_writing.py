@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -200,8 +201,12 @@ class Writer:
 
 def add(cache: Any, key: bytes, value: bytes) -> None:
     """Store a new entry: nothing stored is ever overwritten."""
-    if not cache.add(key, value):
-        raise sqlite3.IntegrityError(f"there is already an entry for the new key {key.hex()}")
+    row = (None, None, *cache.disk.store(value, False))
+    with suppress(sqlite3.IntegrityError):
+        # What `add` of diskcache does once it has looked whether the key is there.
+        cache._row_insert(*cache.disk.put(key), time.time(), row)
+        return
+    raise sqlite3.IntegrityError(f"there is already an entry for the new key {key.hex()}")
 
 
 def _arrived(piece: Piece, now_ms: int) -> fmt.Arrivals:

@@ -11,10 +11,12 @@ from dafka.core.beacon import Beacon
 from dafka.core.role import Role
 from dafka.core.run import Origin, Run
 from dafka.io.driver import Driver
-from dafka.io.joiner import Drained, direct_header, record_header
+from dafka.io.headers import Acks, direct_header, record_header
+from dafka.io.joiner import Drained
 from dafka.io.sockets import BeaconPublisher, Context, Publisher, Subscriber
 from dafka.version import __version__
 from protocol import (
+    Ack,
     DirectHead,
     DirectRecord,
     DirectRecords,
@@ -52,6 +54,7 @@ class Wiring:
         self._direct = direct
         # A store is two nodes: that no tower answers, its writer says for both.
         self._is_reader = role == "store" and direct is None
+        self._acks = Acks()
         self._headers: dict[tuple[str | None, bool, str, str], bytes] = {}
         self._connected: dict[str, tuple[Subscriber, str]] = {}
         """Where each peer is listened to: by which socket, at which of its endpoints."""
@@ -107,6 +110,7 @@ class Wiring:
             self._towers.subscribe(subscription(kind))
         for socket in (self.publisher, self._beacons, self._towers, *self._listeners):
             socket.watch(self._driver.wake)
+            self._driver.add_check(socket.suspect)
         port = self.publisher.endpoint.rpartition(":")[2]
         runs_port = self.publisher.runs_endpoint.rpartition(":")[2]
         self._beacon = Beacon(
@@ -135,8 +139,10 @@ class Wiring:
     # Sources of the loop
 
     def _from_towers(self, now: float) -> bool:
-        if self._beacons.towers_joined():
+        if self._beacons.due and self._beacons.towers_joined():
             self._driver.perform(self._beacon.tower_connected(now))
+        if not self._towers.due:
+            return False
         drained = self._towers.drain()
         self._count_errors(drained, "tower")
         for message in drained.messages:
@@ -145,9 +151,11 @@ class Wiring:
             if isinstance(message, TowerBeacon | Welcome):
                 self._driver.perform(self._beacon.receive(message, now))
         self._driver.introduced = self._beacon.welcomed
-        return drained.count > 0
+        return self._towers.due
 
     def _from_subscribers(self, now: float) -> bool:
+        if not self.publisher.due:
+            return False
         changes = self.publisher.subscriptions()
         for subscribed, prefix in changes:
             react = self._machine.subscribed if subscribed else self._machine.unsubscribed
@@ -160,8 +168,10 @@ class Wiring:
         for socket in self._listeners:
             if self._machine.full:
                 return False
+            if not socket.due:
+                continue
             drained = socket.drain()
-            more |= drained.count > 0
+            more |= socket.due
             for item in (*socket.arrivals(drained), *drained.messages):
                 self._driver.perform(self._machine.receive(item, now, socket.origin))
             self._count_errors(drained, "peer")
@@ -177,8 +187,12 @@ class Wiring:
     # Executors of actions
 
     def _send(self, action: act.Send) -> None:
+        message = action.message
         try:
-            self.publisher.send(action.message)
+            if isinstance(message, Ack):
+                self.publisher.send_frames(self._acks.build(message))
+            else:
+                self.publisher.send(message)
         except LocalProtocolError as error:
             # Only what a peer said of itself can be unsayable: it gets no answer.
             self.refused += 1

@@ -22,7 +22,8 @@ from gevent import get_hub
 from dafka.core.packed import Packed
 from dafka.core.run import Arrival, Origin, Run
 from dafka.errors import ConfigError
-from dafka.io.joiner import SEQUENCE, Drained, Joiner, OpenRun
+from dafka.io.headers import SEQUENCE
+from dafka.io.joiner import Drained, Joiner, OpenRun
 from protocol import (
     Message,
     ProtocolError,
@@ -60,6 +61,7 @@ _MAX_FRAMES = 8
 _NO_DEVICE = "this machine has no such interface or address"
 _U64 = (1 << 64) - 1
 _NOBLOCK = int(zmq.NOBLOCK)
+_EVENTS, _POLLIN = int(zmq.EVENTS), int(zmq.POLLIN)
 _SNDMORE = int(zmq.SNDMORE | zmq.NOBLOCK)
 
 # The base classes: zmq.green's own methods re-arm their events after every single frame, and
@@ -110,31 +112,36 @@ class Watched:
     socket: Any
 
     def __init__(self, context: Context, kind: int) -> None:
-        self._watcher: Any = None
+        self.due = True
+        """Whether there may be something to read: looking costs more than knowing that not."""
         context.socket(self, kind)
 
     def watch(self, wake: Callable[[], object]) -> None:
         """Call `wake` from the hub whenever there is something to read."""
 
-        def readable() -> None:
+        def readable(*_: object) -> None:
             # The descriptor only says that something changed; reading EVENTS re-arms it.
-            if not self.socket.closed and _get(self.socket, zmq.EVENTS) & zmq.POLLIN:
+            if not self.socket.closed and _get(self.socket, _EVENTS) & _POLLIN:
+                self.due = True
                 wake()
 
-        self._watcher = get_hub().loop.io(_get(self.socket, zmq.FD), 1)
-        self._watcher.start(readable)
+        # zmq.green watches the descriptor for its own send and recv, which are not used here.
+        watcher = self.socket._state_event
+        watcher.stop()
+        watcher.start(readable)
+
+    def suspect(self) -> None:
+        """Look again, whatever was said."""
+        self.due = True
 
     def reconnect(self, endpoint: str) -> None:
         """Connect anew, whatever became of the connection."""
         _disconnect(self.socket, endpoint)
         self.socket.connect(endpoint)
+        self.due = True
 
     def close(self) -> None:
         """Close the socket; what was accepted still leaves while the context lingers."""
-        if self._watcher is not None:
-            self._watcher.stop()
-            self._watcher.close()
-            self._watcher = None
         self.socket.close()
 
 
@@ -194,18 +201,19 @@ def _send_both(socket: Any, header: bytes, content: bytes) -> None:
     _send(socket, content, _NOBLOCK)
 
 
-def _subscriptions(socket: Any) -> list[tuple[bool, bytes]]:
+def _subscriptions(socket: Any) -> tuple[list[tuple[bool, bytes]], bool]:
+    """What peers have subscribed to (True) or unsubscribed from, and whether there is more."""
     changes: list[tuple[bool, bytes]] = []
     for _ in range(DRAIN_MESSAGES):
         try:
             frame = _recv(socket, _NOBLOCK)
         except zmq.Again:
-            break
+            return changes, False
         try:
             changes.append(parse_subscription(frame))
         except ProtocolError:
             continue  # XPUB passes on whatever a peer sends upstream
-    return changes
+    return changes, True
 
 
 class Publisher(Watched):
@@ -237,7 +245,12 @@ class Publisher(Watched):
 
     def send(self, message: Message) -> None:
         """Send one message to whoever subscribed to it."""
-        _send_all(self.socket, build(message))
+        self.send_frames(build(message))
+
+    def send_frames(self, frames: list[bytes]) -> None:
+        """Send a message that has been built."""
+        self.due = True  # libzmq may take in a subscription meanwhile, and tell nobody
+        _send_all(self.socket, frames)
 
     def send_run(self, plain: bytes, joined: bytes, run: Run) -> None:
         """Send a run to all subscribers; one that is too slow loses records in silence.
@@ -245,6 +258,7 @@ class Publisher(Watched):
         As RECORDs, whose headers begin with `plain`, and as RECORDS, whose headers begin with
         `joined`: each only if somebody has asked for it.
         """
+        self.due = True
         if self._is_wanted(joined):
             for header, frame, _ in _messages(joined, run, self._runs_bytes):
                 _send_both(self.socket, header, frame)
@@ -274,6 +288,7 @@ class Publisher(Watched):
         XPUB_NODROP holds for the peers that a message matches, here exactly one.
         """
         socket, sent = self.socket, 0
+        self.due = True
         socket.setsockopt(zmq.XPUB_NODROP, 1)
         try:
             for header, frame, records in (
@@ -289,7 +304,7 @@ class Publisher(Watched):
 
     def subscriptions(self) -> list[tuple[bool, bytes]]:
         """What peers have subscribed to (True) or unsubscribed from since the last call."""
-        changes = _subscriptions(self.socket)
+        changes, self.due = _subscriptions(self.socket)
         for subscribed, prefix in changes:
             if prefix.startswith(_LIVE) or not prefix:
                 # The last to unsubscribe is told, not each.
@@ -324,11 +339,13 @@ class BeaconPublisher(Watched):
 
     def send(self, message: Message) -> None:
         """Send one beacon to all towers that listen."""
+        self.due = True
         _send_all(self.socket, build(message))
 
     def towers_joined(self) -> bool:
         """Whether a tower has begun to listen since the last call."""
-        return any(subscribed for subscribed, _ in _subscriptions(self.socket))
+        changes, self.due = _subscriptions(self.socket)
+        return any(subscribed for subscribed, _ in changes)
 
 
 class TowerSub(Watched):
@@ -400,10 +417,12 @@ class Subscriber(Watched):
 
     def subscribe(self, prefix: bytes) -> None:
         """Let messages with this prefix in."""
+        self.due = True  # as with whatever else libzmq is asked to do
         self.socket.setsockopt(zmq.SUBSCRIBE, prefix)
 
     def connect(self, endpoint: str) -> bool:
         """Listen to a peer; False if the endpoint is unusable."""
+        self.due = True
         try:
             self.socket.connect(endpoint)
         except (zmq.ZMQError, ValueError):  # ValueError: it is no text, or holds a NUL
@@ -427,6 +446,7 @@ class Subscriber(Watched):
         the peer is disconnected before the other frames were read (libzmq's issue 2163). What is
         read here, the next drain hands out.
         """
+        self.due = True
         try:
             frame = _recv(self.socket, _NOBLOCK, False)
         except zmq.Again:
@@ -439,6 +459,7 @@ class Subscriber(Watched):
 
     def drain(self) -> Drained:
         """Read what is there, up to `DRAIN_MESSAGES` and `DRAIN_BYTES`, without waiting."""
+        self.due = True
         socket, joiner, pack = self.socket, self._joiner, SEQUENCE.pack
         prefix, expected, contents = b"", b"", [b""]
         opened: OpenRun | None = None
@@ -447,6 +468,7 @@ class Subscriber(Watched):
             try:
                 frame = _recv(socket, _NOBLOCK, False)
             except zmq.Again:
+                self.due = False
                 break
             count += 1
             header = frame.bytes

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from dafka.core.packed import Packed
 from dafka.core.run import Origin, Run
 from dafka.io import sockets
-from dafka.io.joiner import SEQUENCE, Drained, Joiner, direct_header, record_header
+from dafka.io.headers import SEQUENCE, direct_header, record_header
+from dafka.io.joiner import Drained, Joiner
 from protocol import (
     DirectRecord,
     DirectRecords,

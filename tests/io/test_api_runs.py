@@ -13,7 +13,7 @@ import dafka
 from dafka.core.packed import Packed
 from dafka.core.run import RECORD_COST, Origin, Run
 from dafka.io import sockets
-from dafka.io.joiner import direct_header, record_header
+from dafka.io.headers import direct_header, record_header
 from dafka.io.sockets import Context, Publisher, Subscriber
 from protocol import DirectRecords, Head, Record, Records, TowerBeacon, parse, subscription
 from tests.support.live_nodes import LOOPBACK, fill, free_ports

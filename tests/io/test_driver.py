@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from time import monotonic
 
 import gevent
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from dafka.errors import Closed, StoreError
 from dafka.io import driver
 from dafka.io.driver import Driver, LimitedLog
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -70,3 +72,48 @@ def test_whatever_ends_the_loop_nobody_waits_for_it_any_more(error):
         gevent.wait([driver.failed], 5)
     assert driver.failed.ready()
     assert not driver.running
+
+
+def test_the_loop_looks_again_every_second_whatever_else_it_does(clock):
+    loop, looks = Driver("store", logging.getLogger("dafka.test")), []
+    loop.add_check(lambda: looks.append(clock[0]))
+    for _ in range(25):
+        loop._turn()
+        clock[0] += 0.125
+    assert looks == [100.0, 101.0, 102.0, 103.0]
+
+
+class Alarms:
+    """A machine that wants to be woken at one time after the other, and notes when it was."""
+
+    def __init__(self, times: list[float]) -> None:
+        self._times = times
+        self.late: list[float] = []
+
+    def next_deadline(self) -> float | None:
+        return self._times[0] if self._times else None
+
+    def tick(self, now: float) -> list:
+        self.late.append(now - self._times.pop(0))
+        return []
+
+
+def test_deadlines_are_kept_in_whatever_order_they_turn_up():
+    begin = monotonic()
+    machine = Alarms([begin + 0.2, begin + 0.02, begin + 0.04, begin + 0.03, begin + 0.25])
+    loop = Driver("store", logging.getLogger("dafka.test"))
+    loop.add_machine(machine)
+    loop.start()
+    until(lambda: len(machine.late) == 5)
+    loop.stop(5)
+    assert min(machine.late) >= 0
+    sooner = Alarms([monotonic() + 60])
+    loop = Driver("store", logging.getLogger("dafka.test"))
+    loop.add_machine(sooner)
+    loop.start()
+    gevent.sleep(0)
+    wanted = monotonic() + 0.02
+    loop.post(lambda _: sooner._times.insert(0, wanted) or [])
+    until(lambda: sooner.late, 5)
+    loop.stop(5)
+    assert len(sooner.late) == 1

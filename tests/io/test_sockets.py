@@ -12,7 +12,7 @@ import pytest
 import dafka
 from dafka.core.run import Origin
 from dafka.io.sockets import BeaconPublisher, Context, Publisher, Subscriber, TowerPub, TowerSub
-from protocol import TowerBeacon
+from protocol import Ack, TowerBeacon
 from tests.support.live_nodes import LOOPBACK
 from tests.support.waiting import take, until
 
@@ -115,3 +115,38 @@ def test_a_peer_that_is_let_go_while_its_message_is_read_ends_no_process(way):
     assert (done.returncode, done.stderr) == (0, "")
     first = "[] [Ack(" if way != "record first" else "[[b'first']] ["
     assert done.stdout.startswith(first)
+
+
+def test_what_libzmq_takes_in_during_a_send_is_found(context):
+    publisher, peer = Publisher(context, LOOPBACK), Subscriber(context, Origin.LIVE)
+    woken = []
+    publisher.watch(lambda: woken.append(1))
+    assert publisher.subscriptions() == []
+    assert not publisher.due
+    peer.connect(publisher.endpoint)
+    peer.subscribe(b"K")
+    until(lambda: woken)  # the edge has come, and is all that will ever come
+    publisher.due = False
+    publisher.send(Ack("A" * 32, "t", 1))
+    assert publisher.due
+    assert publisher.subscriptions() == [(True, b"K")]
+    assert not publisher.due
+
+
+def test_nothing_is_looked_for_until_a_socket_says_so(context):
+    publisher, peer = Publisher(context, LOOPBACK), Subscriber(context, Origin.LIVE)
+    woken = []
+    peer.watch(lambda: woken.append(1))
+    peer.subscribe(b"K")
+    peer.connect(publisher.endpoint)
+    until(publisher.subscriptions)
+    peer.drain()
+    assert not peer.due
+    woken.clear()
+    publisher.send(Ack("A" * 32, "t", 1))
+    until(lambda: woken)
+    assert peer.due
+    assert len(peer.drain().messages) == 1
+    assert not peer.due
+    peer.suspect()
+    assert peer.due
