@@ -180,7 +180,9 @@ class Store(Life):
         for key, end in ends.items():
             self._tell_reader(*key)
             actions += self._writer.committed(*key, end, costs[key], now)
-        self._perform(actions)
+        # From this greenlet: a turn of the loop never yields, so the loop is between two of them.
+        self.driver.perform(actions)
+        self.driver.wake()
 
     def _dropped(self, drop: Drop) -> None:
         key = (drop.topic, drop.partition)
@@ -212,12 +214,6 @@ class Store(Life):
         extent = self._log.extent(topic, partition)
         if extent is not None:
             self._reader.stored(extent, self._writer.born(topic, partition))
-
-    def _perform(self, actions: list[Action]) -> None:
-        if self._stopped:
-            self.driver.perform(actions)  # the loop has ended; its sockets are still open
-        else:
-            self.driver.post(lambda _: actions)
 
     # Reading
 
