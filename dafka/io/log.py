@@ -139,6 +139,8 @@ class Database(diskcache.Cache):  # type: ignore[misc]
     def change(self) -> Iterator[Database]:
         """The same within a transaction, which is durable when this ends without an error."""
         try:
+            # Before as well: a connection that is opened now would be one to other files.
+            self.connections.check_place()
             with self.lend(), self.transact():
                 yield self
             self.connections.check_place()

@@ -104,10 +104,7 @@ class Connections:
             self._lent += 1
             connection = self._idle.pop() if self._idle else None
         try:
-            if connection is None:
-                connection = self._connect()
-                # It would be one to other files, if these are there now.
-                self.check_place()
+            connection = connection or self._connect()
             yield connection
         except BaseException:
             if connection is not None:
