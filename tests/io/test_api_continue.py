@@ -25,23 +25,6 @@ def numbers(records: list[dafka.Record]) -> list[tuple[int, int]]:
 # partition= and first=
 
 
-def test_a_partition_is_continued_at_an_offset(nodes):
-    nodes.cluster()
-    producer = nodes.producer(partition=PARTITION)
-    assert (producer.partition, producer.next_offset) == (PARTITION, 0)
-    fill(producer, 100)
-    assert producer.stop(20) == 0
-    producer = nodes.producer(partition=PARTITION, first=100)
-    assert (producer.partition, producer.next_offset) == (PARTITION, 100)
-    assert (producer.acknowledged, producer.saved, producer.unacknowledged) == (100, 100, 0)
-    fill(producer, 50, first=100)
-    producer.flush(20)
-    assert producer.acknowledged == 150
-    records = take(nodes.consumer(), 150)
-    assert numbers(records) == [(n, n) for n in range(150)]
-    assert {record.partition for record in records} == {PARTITION}
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -42,28 +42,6 @@ class TestTopics:
         assert by_topic(take(consumer, 20)) == {"red": list(range(10)), "green": list(range(10))}
         during(0.1, lambda: consumer.poll(0) is None)
 
-    def test_a_pattern_brings_what_matches_and_what_comes_later(self, nodes):
-        nodes.cluster()
-        filled(nodes, "sensor.a", 10)
-        filled(nodes, "sensors", 10)
-        filled(nodes, "other", 10)
-        found: list[dafka.Position] = []
-        consumer = nodes.add(
-            dafka.Consumer(
-                pattern="sensor.*",
-                start="earliest",
-                tower=nodes.tower,
-                bind="tcp://127.0.0.1:*",
-                on_partition=found.append,
-            )
-        )
-        assert by_topic(take(consumer, 10)) == {"sensor.a": list(range(10))}
-        filled(nodes, "sensor.b", 5)
-        filled(nodes, "xsensor.c", 5)
-        assert by_topic(take(consumer, 5)) == {"sensor.b": list(range(5))}
-        assert [one.topic for one in found] == ["sensor.a", "sensor.b"]
-        during(0.2, lambda: consumer.poll(0) is None)
-
     def test_a_topic_whose_producer_has_gone_is_found_at_the_stores(self, nodes):
         nodes.cluster()
         producer = filled(nodes, "sensor.a", 10)
@@ -101,31 +79,6 @@ class TestTopics:
 
 
 class TestPausing:
-    def test_a_paused_partition_gives_nothing_until_it_is_resumed(self, nodes):
-        nodes.cluster()
-        one, other = filled(nodes, "t", 500), filled(nodes, "t", 500)
-        consumer = nodes.consumer()
-        until(lambda: consumer.stats().records == 1000)
-        seen: dict[str, list[int]] = {one.partition: [], other.partition: []}
-        while len(seen[one.partition]) < 10:
-            (record,) = take(consumer, 1)
-            seen[record.partition].append(record.offset)
-        consumer.pause(partition=one.partition)
-        assert consumer.paused() == [dafka.Position("t", one.partition, 10)]
-        assert consumer.position(one.partition) == 10
-        fill(one, 100, first=500)
-        fill(other, 100, first=500)
-        while len(seen[other.partition]) < 600:
-            (record,) = take(consumer, 1)
-            seen[record.partition].append(record.offset)
-        during(0.2, lambda: consumer.poll(0) is None)
-        until(lambda: consumer.behind() == 590)
-        consumer.resume(partition=one.partition)
-        for record in take(consumer, 590):
-            seen[record.partition].append(record.offset)
-        assert seen == {name: list(range(600)) for name in seen}
-        assert consumer.paused() == []
-
     def test_it_costs_no_requests_and_no_memory(self, nodes):
         nodes.cluster()
         producer = nodes.producer()
@@ -156,31 +109,6 @@ class TestPausing:
         consumer.resume()
         assert offsets(take(consumer, 100)) == list(range(100))
 
-    def test_pausing_in_the_middle_of_a_run_again_and_again_loses_and_doubles_nothing(self, nodes):
-        nodes.cluster()
-        producer = filled(nodes, "t", 300)
-        consumer = nodes.consumer()
-        seen: list[int] = []
-        while len(seen) < 300:
-            seen += offsets(take(consumer, min(7, 300 - len(seen))))
-            consumer.pause(partition=producer.partition)
-            assert consumer.poll(0) is None
-            consumer.resume(topic="t")
-        assert seen == list(range(300))
-
-    def test_by_topic(self, nodes):
-        nodes.cluster()
-        consumer = nodes.consumer("red", "green")
-        consumer.pause(topic="red")
-        filled(nodes, "red", 10)
-        filled(nodes, "green", 10)
-        assert by_topic(take(consumer, 10)) == {"green": list(range(10))}
-        during(0.1, lambda: consumer.poll(0) is None)
-        with pytest.raises(dafka.ConfigError, match="not one of this consumer's topics"):
-            consumer.pause(topic="blue")
-        consumer.resume(topic="red")
-        assert by_topic(take(consumer, 10)) == {"red": list(range(10))}
-
     def test_what_was_in_hand_counts_as_handled_once_the_user_comes_back(self, nodes, tmp_path):
         nodes.cluster()
         filled(nodes, "t", 100)
@@ -193,35 +121,9 @@ class TestPausing:
         consumer = nodes.consumer(**settings)
         assert take(consumer, 1)[0].offset == 10
 
-    def test_after_the_stop_it_is_refused(self, nodes):
-        consumer = nodes.cluster().consumer()
-        consumer.stop()
-        for call in (consumer.pause, consumer.resume):
-            with pytest.raises(dafka.Closed):
-                call()
-
 
 class TestTime:
     """Stores' own clocks are used, so a test waits for them."""
-
-    def test_a_consumer_begins_with_what_arrived_at_a_time_or_later(self, nodes):
-        nodes.cluster()
-        producer = filled(nodes, "t", 100)
-        gevent.sleep(0.02)
-        when = datetime.now(UTC)
-        gevent.sleep(0.02)
-        fill(producer, 50, first=100)
-        producer.flush(20)
-        consumer = nodes.consumer(start=when)
-        assert offsets(take(consumer, 50)) == list(range(100, 150))
-        consumer.seek_to_time(when - timedelta(days=1))
-        assert offsets(take(consumer, 150)) == list(range(150))
-        consumer.seek_to_time(when, producer.partition)
-        assert offsets(take(consumer, 50)) == list(range(100, 150))
-        consumer.seek_to_time(datetime.now(UTC) + timedelta(hours=1))
-        until(lambda: consumer.position(producer.partition) == 150)
-        fill(producer, 1, first=150)
-        assert offsets(take(consumer, 1)) == [150]
 
     def test_local_time_is_meant_where_no_zone_is_given(self, nodes):
         nodes.cluster()

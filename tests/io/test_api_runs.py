@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 import zmq
 
-import dafka
 from dafka.core.packed import Packed
-from dafka.core.run import RECORD_COST, Origin, Run
+from dafka.core.run import Origin, Run
 from dafka.io import sockets
 from dafka.io.headers import direct_header, record_header
 from dafka.io.sockets import Context, Publisher, Subscriber
@@ -289,59 +288,6 @@ def test_a_tower_that_drops_what_it_does_not_know_leaves_the_old_form(nodes, mon
 
 
 # Publishing many at once
-
-
-def test_many_records_get_offsets_in_a_row_and_arrive_in_order(nodes):
-    producer, consumer = nodes.cluster().producer(), nodes.consumer()
-    many = [b"%d" % n for n in range(5000)]
-    assert producer.publish(b"first") == 0
-    assert producer.publish_many(many[:10]) == 1
-    assert producer.publish_many(iter(many[10:])) == 11
-    assert producer.publish_many([]) == 5001
-    assert producer.publish(b"last") == producer.next_offset - 1 == 5001
-    producer.flush(20)
-    records = take(consumer, 5002)
-    assert [record.content for record in records] == [b"first", *many, b"last"]
-    assert [record.offset for record in records] == [*range(5002)]
-    assert producer.stats().records == 5002
-
-
-def test_many_are_published_whole_or_not_at_all(nodes):
-    nodes.towered()
-    cost = 36 + RECORD_COST
-    producer = nodes.producer(buffer_bytes=10 * cost, stop_timeout_s=0.1)
-    ten = [b"%036d" % n for n in range(10)]
-    with pytest.raises(dafka.ConfigError, match=r"11 records of 396 bytes .* publish fewer"):
-        producer.publish_many([*ten, ten[0]])
-    with pytest.raises(dafka.ConfigError, match="a record of 5000 bytes does not fit"):
-        producer.publish_many([b"x", bytes(5000)])
-    with pytest.raises(dafka.ConfigError, match="not str"):
-        producer.publish_many([b"x", "text"])
-    assert producer.publish_many(ten[:6]) == 0
-    with pytest.raises(dafka.PublishTimeout, match="6 records fill"):
-        producer.publish_many(ten[:5], timeout=0.1)
-    assert producer.next_offset == 6
-    nodes.store()
-    assert producer.publish_many(ten[:5], timeout=20) == 6
-    producer.flush(20)
-    assert producer.acknowledged == 11
-
-
-def test_many_are_kept_by_an_outbox_as_well(nodes, tmp_path):
-    nodes.cluster()
-    producer = nodes.producer(outbox=tmp_path / "outbox")
-    assert producer.publish_many([b"a", bytearray(b"b"), b"c"]) == 0
-    producer.flush(20)
-    assert [record.content for record in take(nodes.consumer(), 3)] == [b"a", b"b", b"c"]
-
-
-def test_many_are_refused_by_a_producer_that_has_ended(nodes):
-    producer = nodes.cluster().producer()
-    producer.stop()
-    with pytest.raises(dafka.Closed):
-        producer.publish_many([b"x"])
-    with pytest.raises(dafka.Closed):
-        producer.publish(b"x")
 
 
 @pytest.mark.parametrize("wanted", [b"M", b"R"])

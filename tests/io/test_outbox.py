@@ -15,7 +15,7 @@ from dafka.io import refusals
 from dafka.io.log import Damaged, Log
 from dafka.io.outbox import Outbox
 from dafka.io.outbox_identity import FILE
-from tests.support.live_nodes import LOOPBACK, fill
+from tests.support.live_nodes import fill
 from tests.support.waiting import during, take, until
 
 pytestmark = pytest.mark.io
@@ -85,46 +85,6 @@ def disk(monkeypatch, nodes, box) -> Iterator[Disk]:
 
 
 # From one life to the next
-
-
-def test_what_no_store_has_is_sent_by_the_next_producer_with_the_outbox(nodes, box, caplog):
-    nodes.towered()
-    partition = left_behind(nodes, box, 1000)
-    assert "1000 records from offset 0" in caplog.text
-    assert kept(box) == (0, 1000)
-    producer = nodes.producer(outbox=box)
-    assert (producer.partition, producer.next_offset, producer.saved) == (partition, 1000, 1000)
-    assert (producer.acknowledged, producer.unacknowledged) == (0, 1000)
-    fill(producer, 5, first=producer.next_offset)
-    nodes.store()
-    producer.flush(20)
-    records = take(nodes.consumer(), 1005)
-    assert numbers(records) == [(n, n) for n in range(1005)]
-    assert {record.partition for record in records} == {partition}
-
-
-def test_what_stores_have_leaves_the_outbox_and_the_offsets_go_on(nodes, box):
-    nodes.cluster()
-    for life in range(3):
-        producer = nodes.producer(outbox=box)
-        assert (producer.next_offset, producer.unacknowledged) == (300 * life, 0)
-        assert producer.saved == 300 * life
-        fill(producer, 300, first=300 * life)
-        assert producer.stop(20) == 0
-        assert kept(box) == (300 * life + 300, 300 * life + 300)
-    assert numbers(take(nodes.consumer(), 900)) == [(n, n) for n in range(900)]
-
-
-def test_partition_has_its_name_from_the_first_start_on(nodes, box):
-    nodes.towered()
-    producer = dafka.Producer("t", outbox=box, tower=nodes.tower, bind=LOOPBACK)
-    with pytest.raises(dafka.Closed, match="once it has been started"):
-        _ = producer.partition
-    assert producer.stop() == 0
-    with producer:
-        partition = producer.partition
-    with dafka.Producer("t", outbox=str(box), tower=nodes.tower, bind=LOOPBACK) as again:
-        assert (again.partition, again.next_offset) == (partition, 0)
 
 
 def test_stores_that_have_more_than_the_outbox_knows_need_not_be_sent_it(nodes, box, monkeypatch):
@@ -287,16 +247,6 @@ def test_damaged_records_block_what_follows_and_are_named(nodes, box, monkeypatc
 
 
 # Who may use an outbox
-
-
-def test_two_producers_cannot_use_one_outbox(nodes, box):
-    nodes.towered()
-    first = nodes.producer(outbox=box)
-    with pytest.raises(dafka.StoreError, match=f"{box} is in use by process"):
-        nodes.producer(outbox=box)
-    first.publish(b"still works")
-    first.stop(0)
-    assert nodes.producer(outbox=box).next_offset == 1
 
 
 def test_outbox_of_another_topic_is_refused(nodes, box):
