@@ -51,11 +51,6 @@ def saved(place, name="billing") -> dict[str, int]:
     return {partition: at for (_, partition), at in found.items()}
 
 
-def _divide(consumer):
-    for record in consumer:
-        record.content[0] // (7 - record.offset)
-
-
 class TestAutomatic:
     def test_saving_is_rare_however_many_records_are_handled(self, named, stored, monkeypatch):
         consumer = named(commit_interval_s=1000.0)

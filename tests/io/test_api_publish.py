@@ -7,20 +7,10 @@ import pytest
 
 import dafka
 from dafka.core.actions import SendRun
-from dafka.core.run import RECORD_COST
 from tests.support.live_nodes import LOOPBACK, fill
 from tests.support.waiting import take, until
 
 pytestmark = pytest.mark.io
-
-
-def full_producer(nodes, records: int = 10, **settings) -> dafka.Producer:
-    """A producer without a store whose buffer is filled by so many records of 36 bytes."""
-    cost = 36 + RECORD_COST
-    producer = nodes.producer(buffer_bytes=records * cost, stop_timeout_s=0.1, **settings)
-    for at in range(records):
-        assert producer.publish(b"%036d" % at) == at
-    return producer
 
 
 def test_the_quickstart_publishes_flushes_and_delivers(tmp_path):
