@@ -33,7 +33,8 @@ logger = node_logger("consumer")
 class Consumer(Places):
     """Delivers the records of topics: each partition in order, once, without gaps.
 
-    Iterate it, `poll` it, or take whole `runs`. Use one consumer from one thread.
+    Iterate it, `poll` it, or take whole `runs`. Use it in the thread that starts it,
+    which waits in gevent; `dafka.threads.Consumer` is for others.
 
     With a `name` it keeps its positions, and its next life goes on where it was: what was saved
     was handled, which is when the user has come back for the next record (or run), has left the
@@ -133,6 +134,7 @@ class Consumer(Places):
         """
         if not self.started or self._stopped:
             return
+        self.driver.check_thread()
         self._stopped = True
         until = monotonic() + (_STOP_S if timeout is None else timeout)
         self.driver.stop(timeout)
@@ -215,6 +217,7 @@ class Consumer(Places):
 
     def _next_run(self, timeout: float | None) -> Run | None:
         until = None if timeout is None else monotonic() + timeout
+        self.driver.check_thread()
         self._came_back()
         self._back = True
         try:

@@ -13,7 +13,7 @@ import gevent
 from gevent.event import AsyncResult, Event
 
 from dafka.core.actions import Action, Warn
-from dafka.errors import Closed, StoreError
+from dafka.errors import Closed, ConfigError, StoreError
 
 RECHECK_S = 1.0
 """The longest wait: zmq's edges can be missed, so sockets are looked at again after this."""
@@ -87,6 +87,7 @@ class Driver:
         self._posted: deque[Callable[[float], Sequence[Action]]] = deque()
         self._closing = False
         self._greenlet: gevent.Greenlet | None = None
+        self._hub: gevent.hub.Hub | None = None
 
     # Setting up
 
@@ -110,8 +111,17 @@ class Driver:
 
     def start(self) -> None:
         """Spawn the loop."""
+        self._hub = gevent.get_hub()
         self._greenlet = gevent.spawn(self._run)
         self._greenlet.name = self.name
+
+    def check_thread(self) -> None:
+        """Raise `ConfigError` in a thread that is not the one of the loop."""
+        if gevent.get_hub() is not self._hub:
+            raise ConfigError(
+                f"this {self.name} belongs to the thread that has started it: use dafka.threads, "
+                "whose producers and consumers are for any thread"
+            )
 
     def now(self) -> float:
         """The time machines are given: monotonic seconds."""

@@ -56,7 +56,7 @@ class Life:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until the node has ended, and raise what ended it; False after `timeout` (s)."""
-        self.driver  # noqa: B018  a node that was never started is an error
+        self.driver.check_thread()
         gevent.wait([driver.failed for driver in self.drivers], timeout, 1)
         return self.check_alive()
 

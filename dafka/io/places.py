@@ -268,6 +268,7 @@ class Places(Life):
         if self._stopped or not self.driver.running:
             self.check_alive()
             raise Closed(f"{self._what}: this consumer is not running")
+        self.driver.check_thread()
         return self.driver
 
     def _forget(self, keys: set[Key] | None, *, pausing: bool = False) -> None:

@@ -51,7 +51,8 @@ class Producer(Standing):
     A record leaves at once. It is kept, and sent again to whoever lacks it, until
     `min_store_acks` stores have acknowledged it. With an `outbox` (a directory) it is kept on
     disk, and leaves as soon as it is there: the next producer with this outbox continues the
-    partition and sends what is not acknowledged. Use one producer from one thread.
+    partition and sends what is not acknowledged. Use it in the thread that starts it, which waits
+    in gevent; `dafka.threads.Producer` is for others.
     """
 
     def __init__(
@@ -168,6 +169,7 @@ class Producer(Standing):
         """
         if not self.started or self._stopped:
             return self.unacknowledged
+        self.driver.check_thread()
         timeout = self.config.stop_timeout_s if timeout is None else timeout
         try:
             self.flush(timeout)
@@ -217,6 +219,7 @@ class Producer(Standing):
         """Let leave what has waited, let others work, and wait until there is room for `size`."""
         if self._stopped or not self.driver.running:
             self._refuse()
+        self.driver.check_thread()
         if size > self._largest:
             raise too_large(self.topic, size, self.config)
         self._transmit()
@@ -245,6 +248,7 @@ class Producer(Standing):
         It waits until all of it has left: an interrupt under way leaves the rest for later.
         """
         if self._pending:
+            self.driver.check_thread()
             now = monotonic()
             self._burst_ends = now + _BURST_S
             outbox = self._outbox
@@ -284,6 +288,7 @@ class Producer(Standing):
             left = None if until is None else until - monotonic()
             if left is not None and left <= 0:
                 return False
+            self.driver.check_thread()
             self._acked.clear()
             self._acked.wait(left)
             self._yielded = monotonic()

@@ -6,13 +6,17 @@ names of those two, and block. Towers and stores run in another thread: nothing 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
+from threading import Thread
 from typing import Any, Protocol
 
 import gevent
 
 import dafka
+from dafka import threads
 from tests.support.backstage import Backstage
 from tests.support.live_nodes import Nodes
 
@@ -25,6 +29,9 @@ class Task(Protocol):
 
     def get(self, timeout: float | None = None) -> Any:
         """Wait for its end, and return or raise what it returned or raised."""
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for its end."""
 
 
 class Shell(Protocol):
@@ -57,7 +64,49 @@ class GeventShell:
         """There is nothing to end."""
 
 
-SHELLS: dict[str, Callable[[], Shell]] = {"gevent": GeventShell}
+class ThreadShell:
+    """`dafka.threads`, used by ordinary threads."""
+
+    producer = threads.Producer
+    consumer = threads.Consumer
+    sleep = staticmethod(time.sleep)
+
+    def spawn(self, function: Callable[..., Any], *arguments: Any) -> Task:
+        """Call a function in a thread."""
+        return Threaded(function, *arguments)
+
+    def end(self) -> None:
+        """There is nothing to end."""
+
+
+class Threaded:
+    """A call in a thread of its own."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self._future: Future[Any] = Future()
+        self._thread = Thread(target=self._run, args=(function, *arguments), daemon=True)
+        self._thread.start()
+
+    def ready(self) -> bool:
+        """Whether it has ended."""
+        return self._future.done()
+
+    def get(self, timeout: float | None = None) -> Any:
+        """What came of it."""
+        return self._future.result(timeout)
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for its end."""
+        self._thread.join(timeout)
+
+    def _run(self, function: Callable[..., Any], *arguments: Any) -> None:
+        try:
+            self._future.set_result(function(*arguments))
+        except BaseException as error:
+            self._future.set_exception(error)
+
+
+SHELLS: dict[str, Callable[[], Shell]] = {"gevent": GeventShell, "threads": ThreadShell}
 """Every shell keeps the same contract."""
 
 

@@ -68,8 +68,12 @@ class TestAutomatic:
 
     def test_a_user_who_waits_has_handled_everything(self, nodes, named, stored, place):
         consumer = named()
-        take(consumer, 1000)
-        waiting = nodes.spawn(consumer.poll)
+
+        def use():
+            take(consumer, 1000)
+            return consumer.poll()
+
+        waiting = nodes.spawn(use)
         until(lambda: saved(place) == {stored.partition: 1000}, what="all are saved")
         consumer.stop()
         assert waiting.get() is None
@@ -78,13 +82,20 @@ class TestAutomatic:
         self, nodes, named, stored, place
     ):
         consumer = named()
-        runs = consumer.runs(20)
-        first = next(runs)
+        given, more = [], False
+
+        def use():
+            for run in consumer.runs():
+                given.append(run)
+                until(lambda: more)
+
+        using = nodes.spawn(use)
+        until(lambda: given)
         during(0.1, lambda: saved(place) == {stored.partition: 0})
-        waiting = nodes.spawn(next, runs)
-        until(lambda: saved(place).get(stored.partition, 0) >= first.next)
+        more = True
+        until(lambda: saved(place).get(stored.partition, 0) >= given[0].next)
         consumer.stop()
-        waiting.join()
+        using.join()
 
     def test_a_run_that_was_begun_by_records_is_saved_as_a_whole_run(self, named, stored, place):
         consumer = named()
