@@ -7,7 +7,7 @@ from os import PathLike
 from time import monotonic
 from typing import Any
 
-from dafka.config import ProducerConfig
+from dafka.config import MIB, ProducerConfig
 from dafka.core.producer import ProducerStats
 from dafka.core.run import RECORD_COST
 from dafka.errors import Closed, PublishTimeout
@@ -17,8 +17,12 @@ from dafka.io.refusals import as_bytes, full, lacking, largest, too_large, too_m
 from dafka.names import check_topic
 from dafka.threads.shell import Shell
 
-_TURN_S = 0.05
-"""How long somebody who does not want to wait does wait, for the latest acknowledgements."""
+_AHEAD_BYTES = 2 * MIB
+"""Threads get so far ahead of what has left, then they let the background thread have its turn."""
+_CHUNK = 4096
+"""So many records are packed at once."""
+_TURN_S = 1.0
+"""How long somebody who does not want to wait does wait, for what the next turn brings."""
 
 logger = node_logger("producer")
 
@@ -37,14 +41,16 @@ class _Node(io.Producer):
     def take(self) -> None:
         """Publish what was published in other threads; it leaves soon."""
         batch = self.shell._hand_over()
-        # Without a call in between: nobody sees one without the other.
-        self._pending, self._next = self._pending + batch, self._next + len(batch)
+        for at in range(0, len(batch), _CHUNK):
+            chunk = batch[at : at + _CHUNK]
+            self._pending += chunk
+            self._next += len(chunk)
+            self._transmit()
 
     def end(self, timeout: float) -> None:
         """Take what is left, and end at once: its acknowledgements were waited for."""
         if not self._stopped:
             self.take()
-            self._transmit()
             self._stopped, self._room = True, 0
             self._close(timeout)
 
@@ -92,6 +98,8 @@ class Producer(Shell[_Node]):
         self._room = self._room_before = 0
         """What can be published before somebody has to wait; and when a batch was last taken."""
         self._turns = 0
+        self._wanted = 0
+        """The most that anybody waits for."""
         self._closed = False
 
     def publish(self, content: bytes, timeout: float | None = None) -> int:
@@ -130,11 +138,9 @@ class Producer(Shell[_Node]):
             if self._has_room(cost if most <= self._largest else most, timeout):
                 first, end = self._next, self._next + len(records)
                 # Without a call in between: an interrupt comes before all of it, or after it.
-                self._room, self._next, self._pending = (
-                    self._room - cost,
-                    end,
-                    self._pending + records,
-                )
+                self._pending += records
+                self._next = end
+                self._room -= cost
                 self._wake()
                 return first
         raise self._there(lambda: self._node.full(timeout))
@@ -233,7 +239,7 @@ class Producer(Shell[_Node]):
     def _has_begun(self) -> None:
         with self._lock:
             self._next, self._acked = self._node.next_offset, self._node.acknowledged
-            self._room = self._room_before = self._node._free()
+            self._room = self._room_before = 0
             self._told = False
 
     def _hand_over(self) -> list[bytes]:
@@ -248,10 +254,12 @@ class Producer(Shell[_Node]):
         with self._lock:
             if not self._closed:
                 # What was published since the batch was taken is in nobody's books yet.
-                self._room = free - (self._room_before - self._room)
+                ahead = max(_AHEAD_BYTES, self._wanted)
+                self._room = min(free, ahead) - (self._room_before - self._room)
             self._acked = acked
             self._turns += 1
             if self._waiting:
+                self._wanted = 0
                 self._changed.notify_all()
 
     # Inside
@@ -262,15 +270,22 @@ class Producer(Shell[_Node]):
             self._refuse()
         if size > self._largest:
             raise too_large(self.topic, size, self.config)
-        return self._wait_until(lambda: size <= self._room, timeout)
+
+        def has_room() -> bool:
+            self._wanted = max(self._wanted, size)
+            return size <= self._room
+
+        return self._wait_until(has_room, timeout)
 
     def _wait_until(self, done: Callable[[], bool], timeout: float | None) -> bool:
         until = None if timeout is None else monotonic() + timeout
-        seen, latest = self._turns, monotonic() + _TURN_S
+        seen, latest, woken = self._turns, monotonic() + _TURN_S, False
         while not done():
             if self._closed or self._over.is_set() or not self.started:
                 self._refuse()
-            self._wake()
+            if not woken:
+                self._wake()
+                woken = True
             # What the last turn has brought may not have been looked at yet.
             if not self._wait_changed(until) and (
                 self._turns != seen or not self._wait_changed(latest)
