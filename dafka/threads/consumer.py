@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
 from threading import get_ident
 from time import monotonic
 from typing import Any
 
 from dafka.config import ConsumerConfig
 from dafka.core.actions import Begin, Expire
-from dafka.core.consumer import ConsumerStats
 from dafka.core.partition import Key
 from dafka.core.run import Run
 from dafka.errors import RecordsExpired
@@ -19,7 +17,7 @@ from dafka.io import consumer as io
 from dafka.io.driver import Driver
 from dafka.io.records import Position, Record
 from dafka.threads.hands import Hands
-from dafka.threads.shell import Shell
+from dafka.threads.places import Places
 
 
 class _Node(io.Consumer):
@@ -78,7 +76,7 @@ class _Node(io.Consumer):
         self._given = None
 
 
-class Consumer(Shell[_Node]):
+class Consumer(Places[_Node]):
     """Delivers the records of topics, as `dafka.Consumer` does: in order, once, without gaps.
 
     Any thread may use it, several at once: each record is given to exactly one of them. Those of a
@@ -177,80 +175,6 @@ class Consumer(Shell[_Node]):
             if run is None:
                 return
             yield run
-
-    # Positions
-
-    def position(self, partition: str | None = None) -> Any:
-        """The offset of the next record `poll` gives, by partition: `{partition: offset}`.
-
-        With a partition's name, its offset alone, or None if it is not known yet.
-        """
-        return self._locked(lambda: self._node.position(partition))
-
-    def behind(self) -> int:
-        """Records known to exist that this consumer has not received yet."""
-        return self._there(self._node.behind)
-
-    def seek(self, partition: str, offset: int, topic: str | None = None) -> None:
-        """Continue a partition at `offset`, back or ahead, whether or not it is known yet."""
-        self._locked(lambda: self._node.seek(partition, offset, topic))
-
-    def seek_to_earliest(self) -> None:
-        """Continue every partition at its first record; new ones begin there as well."""
-        self._locked(self._node.seek_to_earliest)
-
-    def seek_to_latest(self) -> None:
-        """Continue every partition behind the last record known; new ones begin at latest."""
-        self._locked(self._node.seek_to_latest)
-
-    def seek_to_time(
-        self, when: datetime, partition: str | None = None, topic: str | None = None
-    ) -> None:
-        """Continue every partition, or one, with the first record that arrived at `when` or later.
-
-        By the clocks of the stores, which are asked; a moment later the position is known.
-        """
-        self._locked(lambda: self._node.seek_to_time(when, partition, topic))
-
-    def pause(self, *, topic: str | None = None, partition: str | None = None) -> None:
-        """Give no records of a partition, of a topic, or of all, until they are resumed."""
-        self._locked(lambda: self._node.pause(topic=topic, partition=partition))
-
-    def resume(self, *, topic: str | None = None, partition: str | None = None) -> None:
-        """Go on where a partition, a topic, or all of them were paused."""
-        self._locked(lambda: self._node.resume(topic=topic, partition=partition))
-
-    def paused(self) -> list[Position]:
-        """Where the paused partitions stand, as far as they are known."""
-        return self._locked(self._node.paused)
-
-    def commit(self, up_to: Record | Run | Position | None = None, *, wait: bool = True) -> None:
-        """Save that what this thread was given was handled, and what others have come back from.
-
-        With a record, a run or a position: save that, for its partition, whatever others do.
-        They are on the disk when this returns; without `wait` that is done soon, together with
-        others. Raises `StoreError` if they cannot be saved now: then that is tried again later.
-        """
-        with self._lock:
-            if self._hands is not None and up_to is None:
-                self._hands.back(get_ident())
-            elif self._hands is not None and up_to is not None:
-                end = up_to.next if isinstance(up_to, Run) else up_to.offset
-                end += isinstance(up_to, Record)
-                self._hands.commit(get_ident(), (up_to.topic, up_to.partition), end)
-        self._there(lambda: self._node.commit(up_to, wait=wait))
-
-    # Where it stands
-
-    @property
-    def endpoint(self) -> str:
-        """Where peers listen to this consumer's requests."""
-        self._check_started()
-        return self._node.endpoint
-
-    def stats(self) -> ConsumerStats:
-        """Counters since the start."""
-        return self._node.stats()
 
     def forked(self) -> None:
         """In the child nothing may be given that the parent gives as well."""

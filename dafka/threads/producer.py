@@ -8,14 +8,13 @@ from time import monotonic
 from typing import Any
 
 from dafka.config import MIB, ProducerConfig
-from dafka.core.producer import ProducerStats
 from dafka.core.run import RECORD_COST
 from dafka.errors import Closed, PublishTimeout
 from dafka.io import producer as io
 from dafka.io.life import node_logger
 from dafka.io.refusals import as_bytes, full, lacking, largest, too_large, too_many
 from dafka.names import check_topic
-from dafka.threads.shell import Shell
+from dafka.threads.standing import Standing
 
 _AHEAD_BYTES = 2 * MIB
 """Threads get so far ahead of what has left, then they let the background thread have its turn."""
@@ -63,7 +62,7 @@ class _Node(io.Producer):
         return lacking(self._machine, end, timeout, self.obstacle)
 
 
-class Producer(Shell[_Node]):
+class Producer(Standing[_Node]):
     """Publishes records to one topic, as `dafka.Producer` does: one partition, named by `address`.
 
     Any thread may use it, several at once: each record has an offset of its own, and the records
@@ -175,64 +174,12 @@ class Producer(Shell[_Node]):
             pass  # it had been stopped meanwhile
         finally:
             with self._lock:
-                self._stopped = self._closed = True
-                self._room = -1
+                self._stopped = True
+                self._shut()
                 self._changed.notify_all()
             self._leave(lambda: self._node.end(wait))
         logger.info("producer stopped topic=%s records=%d", self.topic, self._next)
         return self.unacknowledged
-
-    # Where it stands
-
-    @property
-    def address(self) -> str:
-        """This node's address, which names its partition."""
-        return self._node.address
-
-    @property
-    def partition(self) -> str:
-        """The name of this producer's partition: its address."""
-        return self._node.address
-
-    @property
-    def endpoint(self) -> str:
-        """Where peers listen to this producer."""
-        self._check_started()
-        return self._node.endpoint
-
-    @property
-    def next_offset(self) -> int:
-        """The offset the next record will get; see `dafka.Producer`."""
-        return self._next
-
-    @property
-    def saved(self) -> int:
-        """The records before this offset outlive this process: in the outbox, or acknowledged."""
-        return self._node.saved
-
-    @property
-    def acknowledged(self) -> int:
-        """Records that enough stores have acknowledged; they are the first of the partition."""
-        return self._node.acknowledged
-
-    @property
-    def unacknowledged(self) -> int:
-        """Records that not enough stores have acknowledged yet."""
-        return self._next - self._node.acknowledged
-
-    def stats(self) -> ProducerStats:
-        """Counters since the start."""
-        return self._node.stats()
-
-    @property
-    def trouble(self) -> str:
-        """Why the outbox can be neither written nor read at this moment; empty if all is well."""
-        return self._node.trouble
-
-    @property
-    def obstacle(self) -> str:
-        """Why records are not acknowledged, as far as it is known here, and what would help."""
-        return self._there(lambda: self._node.obstacle)
 
     # In the background thread
 
@@ -264,9 +211,12 @@ class Producer(Shell[_Node]):
 
     # Inside
 
+    def _shut(self) -> None:
+        self._closed, self._room = True, -1
+
     def _has_room(self, size: int, timeout: float | None) -> bool:
         """Wait until there is room for `size`. Only with the lock."""
-        if self._closed or self._over.is_set() or not self.started:
+        if self._closed or not self.started:
             self._refuse()
         if size > self._largest:
             raise too_large(self.topic, size, self.config)
@@ -281,7 +231,7 @@ class Producer(Shell[_Node]):
         until = None if timeout is None else monotonic() + timeout
         seen, latest, woken = self._turns, monotonic() + _TURN_S, False
         while not done():
-            if self._closed or self._over.is_set() or not self.started:
+            if self._closed or not self.started:
                 self._refuse()
             if not woken:
                 self._wake()

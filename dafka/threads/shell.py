@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from time import monotonic
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -128,6 +127,7 @@ class Shell(Generic[N]):
                 self._error = None if self._stopped else error
             self._over.set()
             self._told = True
+            self._shut()
             self._changed.notify_all()
 
     def forked(self) -> None:
@@ -139,8 +139,12 @@ class Shell(Generic[N]):
         )
         self._over.set()
         self._forked = self._told = True
+        self._shut()
 
     # Inside
+
+    def _shut(self) -> None:
+        """From now on nothing is accepted. With the lock, but in the child of a fork."""
 
     @property
     def _done(self) -> bool:
@@ -161,8 +165,11 @@ class Shell(Generic[N]):
                 self._waker.close()
 
         try:
-            with suppress(Closed):  # the thread is gone, and the node with it
+            if background.alive:
                 background.call(leaving)
+        except Exception:
+            if background.alive:  # else it has ended meanwhile, and the node with it
+                raise
         finally:
             self.abandon(None)
             leave(self, background, _LEAVE_S)
@@ -202,6 +209,11 @@ class Shell(Generic[N]):
                 return function()
 
         return self._there(locked)
+
+    def _change(self, function: Callable[[], T]) -> T:
+        """The same, for what only a node that runs can do."""
+        self.check_alive()
+        return self._locked(function)
 
     def _check_started(self) -> None:
         if self._background is None:
