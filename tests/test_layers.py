@@ -126,6 +126,21 @@ RULES = [
         "the benchmark uses nodes by the public API",
     ),
     Rule(
+        r"(?!dafka\.threads(\.|$)).*",
+        none_of("dafka.threads"),
+        "dafka.threads is for users: nothing imports it",
+    ),
+    Rule(
+        r"dafka\.threads(\.(?!background$|shell$).*)?",
+        none_of("gevent"),
+        "of dafka.threads, only what runs and wakes the thread imports gevent",
+    ),
+    Rule(
+        r"dafka\.threads\.hands",
+        none_of(*OUTSIDE_WORLD, "dafka.io", "gevent"),
+        "what threads have in hand is decided without a clock, thread or lock",
+    ),
+    Rule(
         # The bench measures what raw sockets can do, beside what Dafka makes of them.
         r"(?!dafka\.io\.sockets$|dafka\.bench\.roles\.raw\w*$).*",
         none_of("zmq"),
@@ -232,6 +247,7 @@ def test_every_layer_is_looked_at() -> None:
         "dafka.bench",
         "dafka.cli",
         "dafka.streams",
+        "dafka.threads",
     ):
         assert sum(inside(module, layer) for module in MODULES) > 5
     for module in (*(f"dafka.core.{r}" for r in ROLES), *(f"dafka.io.{n}" for n in NODES)):
@@ -274,6 +290,9 @@ def test_every_layer_is_looked_at() -> None:
         ("dafka.streams.engine", "import dafka.io.node", "in dafka.streams imports itself"),
         ("dafka.streams.engine", "import time", "what decides in dafka.streams knows"),
         ("dafka.streams.joins", "from dafka.streams.state import State", "in dafka.streams knows"),
+        ("dafka.cli.nodes", "from dafka.threads import Producer", "nothing imports it"),
+        ("dafka.threads.consumer", "from gevent.event import Event", "only what runs and wakes"),
+        ("dafka.threads.hands", "import threading", "without a clock"),
         ("dafka.io.node", "from gevent import monkey", "may patch"),
         ("dafka.io.node", "import gevent.monkey", "may patch"),
         ("dafka.cli.nodes", "import gevent\ngevent.monkey.patch_all()", "may patch"),
@@ -302,6 +321,7 @@ def test_checker_tells_file_line_and_rule() -> None:
         ("protocol.strategies", "from hypothesis import strategies"),
         ("dafka.errors", "from protocol.errors import ProtocolError"),
         ("dafka.core.tower", "from dafka.core import actions\nfrom protocol import parse"),
+        ("dafka.threads.shell", "import threading\nfrom gevent.event import AsyncResult"),
         ("dafka.io.tower", "import time\nimport gevent\nfrom dafka.core import tower"),
         ("dafka.io.sockets", "import zmq.green"),
         ("dafka.bench.roles.raw", "import dafka, zmq\nfrom dafka.bench.work import Work"),

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import dafka
+from dafka import threads
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -60,10 +61,20 @@ def test_the_quickstart_prints_three_records(tmp_path):
 
 
 @pytest.mark.io
+def test_the_example_of_threads_prints_what_they_have_done(tmp_path):
+    (example,) = [code for code in CODE if "import threads" in code]
+    done = run("-c", example, directory=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(done.stdout.split()) == sorted(str(number * number) for number in range(100))
+
+
+@pytest.mark.io
 def test_the_examples_of_the_package_are_true(monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    failed, tried = doctest.testmod(dafka)
-    assert (failed, tried) == (0, 2)
+    for module in (dafka, threads):
+        failed, tried = doctest.testmod(module)
+        assert failed == 0
+        assert tried >= 2
 
 
 def test_the_examples_of_the_readme_are_true():

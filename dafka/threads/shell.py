@@ -107,6 +107,9 @@ class Shell(Generic[N]):
 
     def _begin(self, background: Background) -> None:
         self._node.start()
+        if self._background is not background:  # Ctrl-C met who has waited for this
+            self._node.stop(0)
+            return
         self._waker = background.waker(self._node.driver.wake)
         for driver in self._node.drivers:
             driver.failed.rawlink(self._has_ended)
