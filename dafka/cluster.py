@@ -7,14 +7,14 @@ from pathlib import Path
 
 from dafka.config import StoreConfig, TowerAddress, TowerConfig
 from dafka.errors import Closed
-from dafka.io.life import Life
+from dafka.io.green import GreenLife
 from dafka.io.store import Store
 from dafka.io.tower import Tower
 
 _LOOPBACK = "tcp://127.0.0.1:*"
 
 
-class Cluster(Life):
+class Cluster(GreenLife):
     """A whole cluster for producers and consumers of this machine.
 
     `path` is the store's directory. Endpoints are on the loopback interface, at ports the

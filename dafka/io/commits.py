@@ -10,10 +10,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-import gevent
-from gevent.event import Event
-from gevent.lock import RLock
-
 from dafka.config import ConsumerConfig
 from dafka.core.partition import Key
 from dafka.errors import StoreError
@@ -21,7 +17,7 @@ from dafka.io.driver import Driver
 from dafka.io.life import node_logger
 from dafka.io.offsets import Lost, Offsets
 from dafka.io.offsets_format import Saved, Subscription
-from dafka.io.threads import Threads, within
+from dafka.io.shell import Job, Shell, Turnstile
 
 _CLOSE_S = 0.5
 _RETRY_S = 1.0
@@ -31,9 +27,9 @@ logger = node_logger("consumer")
 
 
 class Commits:
-    """The positions of one consumer on their way to the disk; one greenlet saves them."""
+    """The positions of one consumer on their way to the disk; one job saves them."""
 
-    def __init__(self, config: ConsumerConfig) -> None:
+    def __init__(self, config: ConsumerConfig, shell: Shell) -> None:
         """Opens nothing."""
         self._offsets = Offsets(config.offsets, config.name)
         self._automatic = config.auto_commit
@@ -48,27 +44,28 @@ class Commits:
         """The positions of an earlier life that were not taken up yet."""
         self._unsaved: set[Key] = set()
         """Partitions of which it is not on the disk yet where they began."""
-        self._saving = RLock()
-        self._more, self._hurry, self._ending = Event(), Event(), Event()
-        self._worker: gevent.Greenlet | None = None
+        self._shell = shell
+        self._saving = Turnstile(shell)
+        self._more, self._hurry, self._ending = (shell.signal() for _ in range(3))
+        self._worker: Job | None = None
 
     # Life
 
-    def open(self, topics: Iterable[str], patterns: Iterable[str]) -> Saved:
+    async def open(self, topics: Iterable[str], patterns: Iterable[str]) -> Saved:
         """Open the directory, and return what it holds, and these subscriptions in any case.
 
         Raises `StoreError` if it is in use, damaged or unusable.
         """
-        self._threads = Threads(1)
+        self._threads = self._shell.pool(1)
         try:
-            saved = self._threads.run(self._offsets.open)
+            saved = await self._threads.run(self._offsets.open)
             self._check(saved)
             now = time.time()
             wanted = [(topic, False) for topic in topics] + [(one, True) for one in patterns]
             new = [Subscription(*one, now) for one in wanted if one not in saved.subscriptions]
-            self._threads.run(self._offsets.save, {}, new)
+            await self._threads.run(self._offsets.save, {}, new)
         except BaseException:
-            self.close()
+            await self.close()
             raise
         self._subscriptions = [saved.subscriptions[w] for w in wanted if w in saved.subscriptions]
         self._subscriptions += new
@@ -93,16 +90,15 @@ class Commits:
         """Save what is noted. `progress` notes how far the user is; True if it may go on so."""
         self._driver = driver
         self._progress = progress
-        self._worker = gevent.spawn(self._work)
-        self._worker.name = "commits"
+        self._worker = self._shell.spawn("commits", self._work)
 
-    def stop(self, timeout: float) -> None:
+    async def stop(self, timeout: float) -> None:
         """Save what was handled; says so if that takes longer, or fails."""
         self._ending.set()
         for event in (self._more, self._hurry):
             event.set()
         if self._worker is not None:
-            self._worker.join(timeout)
+            await self._worker.join(timeout)
             self._worker.kill()
         if self._due or (self._automatic and self._handled):
             logger.warning(
@@ -111,11 +107,11 @@ class Commits:
                 *(self._offsets.name, self._offsets.directory),
             )
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let go of the directory: at once, or as soon as the disk lets it."""
-        if not within(_CLOSE_S, self._offsets.close):
+        if not await self._shell.within(_CLOSE_S, self._offsets.close):
             logger.warning("positions not closed yet directory=%s", self._offsets.directory)
-        self._threads.close()
+        await self._threads.close()
 
     # What the consumer does
 
@@ -138,9 +134,9 @@ class Commits:
         """Whether it is not on the disk yet where a partition begins."""
         return key in self._unsaved
 
-    def settle(self, key: Key) -> None:
+    async def settle(self, key: Key) -> None:
         """See to it that it is, if the disk lets it: a crash must not move where it begins."""
-        self._try_saving()
+        await self._try_saving()
         self._unsaved.discard(key)
 
     def note(self, key: Key, offset: int) -> None:
@@ -154,7 +150,7 @@ class Commits:
         if self._automatic:
             self._more.set()
 
-    def commit(self, positions: Mapping[Key, int] | None, *, wait: bool) -> None:
+    async def commit(self, positions: Mapping[Key, int] | None, *, wait: bool) -> None:
         """Save these positions, or all that was noted; without `wait` soon, and in the background.
 
         Raises `StoreError` if it cannot be done now; then it is tried again later.
@@ -167,29 +163,29 @@ class Commits:
             for key in positions:
                 self._handled.pop(key, None)
         if wait:
-            self._save()
+            await self._save()
         elif self._due:
             self._more.set()
 
     # The worker
 
-    def _work(self) -> None:
+    async def _work(self) -> None:
         try:
             pause = _RETRY_S
             while not self._ending.is_set():
-                self._more.wait()
-                self._hurry.wait(self._interval_s)
+                await self._more.wait()
+                await self._hurry.wait(self._interval_s)
                 self._hurry.clear()
                 self._more.clear()
                 self._collect()
-                if self._try_saving():
+                if await self._try_saving():
                     pause = _RETRY_S
                     continue
-                self._ending.wait(pause)
+                await self._ending.wait(pause)
                 self._more.set()
                 pause = min(2 * pause, _RETRY_MAX_S)
             self._collect()
-            self._try_saving()
+            await self._try_saving()
         except Exception as error:
             self._driver.fail(error)
 
@@ -200,9 +196,9 @@ class Commits:
             self._due |= self._handled
             self._handled.clear()
 
-    def _try_saving(self) -> bool:
+    async def _try_saving(self) -> bool:
         try:
-            self._save()
+            await self._save()
         except Lost as error:
             self._driver.fail(error)
         except StoreError as error:
@@ -210,15 +206,15 @@ class Commits:
             return False
         return True
 
-    def _save(self) -> None:
-        """Save what is due; only one greenlet at a time, so that no older one comes later."""
-        with self._saving:
+    async def _save(self) -> None:
+        """Save what is due; only one at a time, so that no older one comes later."""
+        async with self._saving:
             positions, self._due = self._due, {}
             known, self._known = self._known, []
             if not positions and not known:
                 return
             try:
-                self._threads.run(self._offsets.save, positions, known)
+                await self._threads.run(self._offsets.save, positions, known)
             except BaseException:
                 self._due = positions | self._due
                 self._known = self._known or known

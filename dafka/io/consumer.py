@@ -1,36 +1,17 @@
-"""A consumer as the user meets it: a shell around `dafka.core.consumer`."""
+"""A consumer as the user meets it: the shell of gevent around what consumers have in common."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from time import monotonic
-from typing import Any
+from collections.abc import Iterator
 
-import gevent
-from gevent.event import Event
-
-from dafka.config import ConsumerConfig
-from dafka.core import consumer as core
-from dafka.core.actions import Begin, Deliver, Expire, Settled
 from dafka.core.run import Run
-from dafka.errors import Closed, ConfigError, RecordsExpired
-from dafka.io.commits import Commits
-from dafka.io.driver import Driver
-from dafka.io.life import configured, new_address, node_logger
-from dafka.io.node import Wiring
-from dafka.io.places import Places
+from dafka.io.green import GreenLife
 from dafka.io.records import Position, Record
-from dafka.names import check_pattern, check_topic
-
-_YIELD_S = 0.02
-"""A user's loop that finds records without waiting lets the node work this often."""
-_LOOK_EVERY = 64
-_STOP_S = 2.0
-
-logger = node_logger("consumer")
+from dafka.io.shell import at_once
+from dafka.io.taking import LOOK_EVERY, Taking
 
 
-class Consumer(Places):
+class Consumer(Taking, GreenLife):
     """Delivers the records of topics: each partition in order, once, without gaps.
 
     Iterate it, `poll` it, or take whole `runs`. Use it in the thread that starts it,
@@ -41,112 +22,20 @@ class Consumer(Places):
     `with` without an error, or has called `commit`.
     """
 
-    def __init__(
-        self,
-        *topics: str | Iterable[str],
-        pattern: str | Iterable[str] = (),
-        config: ConsumerConfig | None = None,
-        on_expired: Callable[[RecordsExpired], object] | None = None,
-        on_partition: Callable[[Position], object] | None = None,
-        **settings: Any,
-    ) -> None:
-        """Opens nothing. `settings` are fields of `ConsumerConfig`; `ConfigError` if unusable.
-
-        `topics` are names, or lists of them. Topics that match a `pattern`, such as `sensor.*`,
-        are wanted as well, whenever they turn up.
-
-        `on_expired` is called, where records that no store keeps any more would have come, with
-        their range; without it a warning is logged. Delivery goes on behind them.
-
-        `on_partition` is called with each partition that is found, and where its delivery begins,
-        before the first of its records.
-        """
-        super().__init__()
-        names = [name for one in topics for name in ([one] if isinstance(one, str) else one)]
-        self.topics = tuple(dict.fromkeys(check_topic(topic) for topic in names))
-        patterns = [pattern] if isinstance(pattern, str) else pattern
-        self.patterns = tuple(dict.fromkeys(check_pattern(one) for one in patterns))
-        if not self.topics and not self.patterns:
-            raise ConfigError("a consumer needs at least one topic, or a pattern of topics")
-        self.config = configured(ConsumerConfig, config, settings)
-        if settings.get("offsets") and not self.config.name:
-            raise ConfigError("offsets are given, but no name: positions are kept by name")
-        self._commits = Commits(self.config) if self.config.name else None
-        self.address = new_address()
-        self._direct = new_address()
-        self._machine = core.Consumer(self.address, self.config, self._direct)
-        self._on_expired = on_expired or _log_expired
-        self._on_partition = on_partition
-        self._arrived = Event()
-        self._yielded = 0.0
-
-    @property
-    def endpoint(self) -> str:
-        """Where peers listen to this consumer's requests."""
-        self.driver  # noqa: B018  `Closed` before the start
-        return self._wiring.publisher.endpoint
-
     def start(self) -> Consumer:
         """Open sockets and subscribe; returns at once, whether or not a tower is there.
 
         Raises `StoreError` if the positions cannot be used, or another process uses them.
         """
-        if self.started:
-            raise Closed("a consumer can be started once")
-        self._open_commits()
-        try:
-            driver = self._open_node()
-        except BaseException:
-            if self._commits is not None:
-                self._commits.close()
-            raise
-        driver.start()
-        driver.failed.rawlink(lambda _: self._arrived.set())
-        self.drivers = (driver,)
-        if self._commits is not None:
-            self._commits.start(driver, self._progress)
-        logger.info("consumer started %s address=%s", self._what, self.address)
+        at_once(self._start())
         return self
-
-    def _open_node(self) -> Driver:
-        driver = Driver("consumer", logger)
-        self._wiring = Wiring(
-            "consumer", self.address, self.config, self._machine, driver, direct=self._direct
-        )
-        driver.add_executors(
-            {
-                Begin: self._begin,
-                Deliver: self._deliver,
-                Expire: self._expire,
-                Settled: self._settled,
-            }
-        )
-        now = driver.now()
-        self._wiring.open(now)
-        driver.perform(self._machine.start(now))
-        self._subscribe(driver, now)
-        return driver
 
     def stop(self, timeout: float | None = None) -> None:
         """End the consumer; iterations end. Records not yet taken are not counted as taken.
 
         Saves the positions of a named consumer: of the records that its user has come back from.
         """
-        if not self.started or self._stopped:
-            return
-        self.driver.check_thread()
-        self._stopped = True
-        until = monotonic() + (_STOP_S if timeout is None else timeout)
-        self.driver.stop(timeout)
-        if self._commits is not None:
-            self._commits.stop(max(0.0, until - monotonic()))
-        self._wiring.close()
-        if self._commits is not None:
-            self._commits.close()
-        self._arrived.set()
-        logger.info("consumer stopped %s", self._what)
-
-    # Taking records
+        at_once(self._stop(timeout))
 
     def poll(self, timeout: float | None = None) -> Record | None:
         """The next record, or None after `timeout` seconds (0: do not wait; None: for ever).
@@ -156,15 +45,12 @@ class Consumer(Places):
         if self._stopped:
             return None
         run = self._run
-        if run is None or self._at >= len(run.contents):
-            run = self._next_run(timeout)
+        if run is None or self._at >= len(run.contents) or not self._at % LOOK_EVERY:
+            run = at_once(self._ready(timeout))
             if run is None:
                 return None
-            self._run, self._at = run, 0
         at = self._at
         self._at = at + 1
-        if not at % _LOOK_EVERY:
-            self._let_others_work()
         return Record(run.topic, run.partition, run.first + at, run.contents[at])
 
     def __iter__(self) -> Iterator[Record]:
@@ -177,115 +63,15 @@ class Consumer(Places):
 
         Ends when none has come for `timeout` seconds (None: never), or by `stop`.
         """
-        while (run := self._take_run(timeout)) is not None:
+        while (run := at_once(self._take_run(timeout))) is not None:
             yield run
 
-    def stats(self) -> core.ConsumerStats:
-        """Counters since the start."""
-        return self._machine.stats
+    def commit(self, up_to: Record | Run | Position | None = None, *, wait: bool = True) -> None:
+        """Save that all records given so far were handled, or those of a partition `up_to` one.
 
-    # Inside
+        A `Position` is saved as it is: it names the record to begin with.
 
-    def _deliver(self, action: Deliver) -> None:
-        self._queue.append(action.run)
-        self._arrived.set()
-
-    def _expire(self, action: Expire) -> None:
-        self._queue.append(action)
-        self._arrived.set()
-
-    def _begin(self, action: Begin) -> None:
-        if self._commits is not None:
-            self._commits.began((action.topic, action.partition), action.offset)
-        if action.found and self._on_partition is not None:
-            self._queue.append(action)
-            self._arrived.set()
-
-    def _take_run(self, timeout: float | None) -> Run | None:
-        if self._stopped:
-            return None
-        self._came_back()
-        run = self._run
-        if run is not None and self._at < len(run):  # begun by `poll`
-            self._run = None
-            run = run.since(run.first + self._at)
-        else:
-            self._let_others_work()
-            run = self._next_run(timeout)
-        self._given = run
-        return run
-
-    def _next_run(self, timeout: float | None) -> Run | None:
-        until = None if timeout is None else monotonic() + timeout
-        self.driver.check_thread()
-        self._came_back()
-        self._back = True
-        try:
-            run = self._wait_for_run(until)
-        finally:
-            self._back = False
-        if run is None:
-            return None
-        driver = self.driver
-        was_full = self._machine.full
-        actions = self._machine.taken(run, driver.now())
-        if was_full and not self._machine.full:
-            driver.post(lambda _: actions)
-        self._sure = 0
-        if self._commits is not None:
-            self._commits.look()
-        return run.listed()
-
-    def _wait_for_run(self, until: float | None) -> Run | None:
-        while True:
-            left = None if until is None else max(0.0, until - monotonic())
-            if not self._queue and not self._wait(left):
-                return None
-            if self._stopped:  # while others worked
-                return None
-            item = self._queue[0]
-            if isinstance(item, Run) and self._commits is not None:
-                key = (item.topic, item.partition)
-                if self._commits.is_open(key):
-                    self._commits.settle(key)  # the queue may be another one after that
-                    continue
-            self._queue.popleft()
-            if isinstance(item, Run):
-                return item
-            self._tell(item)
-
-    def _tell(self, item: Expire | Begin) -> None:
-        """Let the user know of what is no record."""
-        if isinstance(item, Begin):
-            if self._on_partition is not None:
-                self._on_partition(Position(item.topic, item.partition, item.offset))
-            return
-        self._on_expired(RecordsExpired(item.topic, item.partition, item.first, item.end))
-        if self._commits is not None:
-            self._commits.note((item.topic, item.partition), item.end)
-
-    def _wait(self, timeout: float | None) -> bool:
-        until = None if timeout is None else monotonic() + timeout
-        if timeout == 0:
-            gevent.sleep(0)
-        while not self._queue:
-            if self._stopped or not self.driver.running:
-                self.check_alive()
-                return False
-            left = None if until is None else until - monotonic()
-            if left is not None and left <= 0:
-                return False
-            self._arrived.clear()
-            self._arrived.wait(left)
-        self._yielded = monotonic()
-        return True
-
-    def _let_others_work(self) -> None:
-        now = monotonic()
-        if now - self._yielded >= _YIELD_S:
-            gevent.sleep(0)
-            self._yielded = monotonic()
-
-
-def _log_expired(error: RecordsExpired) -> None:
-    logger.warning("%s", error)
+        They are on the disk when this returns; without `wait` that is done soon, together with
+        others. Raises `StoreError` if they cannot be saved now: then that is tried again later.
+        """
+        at_once(self._commit(up_to, wait=wait))

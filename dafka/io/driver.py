@@ -6,14 +6,13 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from threading import get_ident
 from time import monotonic
 from typing import Any, Protocol
 
-import gevent
-from gevent.event import AsyncResult, Event
-
 from dafka.core.actions import Action, Warn
 from dafka.errors import Closed, ConfigError, StoreError
+from dafka.io.shell import Job, Shell
 
 RECHECK_S = 1.0
 """The longest wait: zmq's edges can be missed, so sockets are looked at again after this."""
@@ -65,19 +64,55 @@ Source = Callable[[float], bool]
 """Drains one socket; True if there may be more."""
 
 
-class Driver:
-    """One greenlet that owns a node's sockets and runs its machines."""
+class Outcome:
+    """How a loop has ended, once it has."""
 
-    def __init__(self, name: str, logger: logging.Logger) -> None:
+    def __init__(self) -> None:
+        self.exception: BaseException | None = None
+        self._ended = False
+        self._links: list[Callable[[], object]] = []
+
+    def ready(self) -> bool:
+        """Whether it has ended."""
+        return self._ended
+
+    def set(self, error: BaseException | None = None) -> None:
+        """It has ended, by an error or without one; tell whoever wants to know."""
+        self.exception = error
+        self._ended = True
+        for link in list(self._links):
+            link()
+
+    def check(self) -> None:
+        """Raise the error it has ended by."""
+        if self.exception is not None:
+            raise self.exception
+
+    def link(self, told: Callable[[], object]) -> None:
+        """Call `told` when it ends: now, if it has."""
+        self._links.append(told)
+        if self._ended:
+            told()
+
+    def unlink(self, told: Callable[[], object]) -> None:
+        """Do not call `told` any more."""
+        self._links.remove(told)
+
+
+class Driver:
+    """One job that owns a node's sockets and runs its machines."""
+
+    def __init__(self, name: str, logger: logging.Logger, shell: Shell) -> None:
         self.name = name
+        self.shell = shell
         self.limited = LimitedLog(logger)
-        self.failed: AsyncResult = AsyncResult()
+        self.failed = Outcome()
         """Set when the loop has ended; with the exception if it ended by one."""
         self.introduced = False
         """Whether a tower has answered this node since its start."""
         self._logger = logger
-        self._wake = Event()
-        self._alarm: Any = None
+        self._wake = shell.signal()
+        self._alarm = shell.alarm(self._wake.set)
         self._alarm_at = 0.0
         self._sources: list[Source] = []
         self._checks: list[Callable[[], object]] = []
@@ -86,8 +121,8 @@ class Driver:
         self._executors: dict[type, Callable[[Any], None]] = {Warn: self._on_warn}
         self._posted: deque[Callable[[float], Sequence[Action]]] = deque()
         self._closing = False
-        self._greenlet: gevent.Greenlet | None = None
-        self._hub: gevent.hub.Hub | None = None
+        self._job: Job | None = None
+        self._thread = 0
 
     # Setting up
 
@@ -111,13 +146,12 @@ class Driver:
 
     def start(self) -> None:
         """Spawn the loop."""
-        self._hub = gevent.get_hub()
-        self._greenlet = gevent.spawn(self._run)
-        self._greenlet.name = self.name
+        self._thread = get_ident()
+        self._job = self.shell.spawn(self.name, self._run)
 
     def check_thread(self) -> None:
         """Raise `ConfigError` in a thread that is not the one of the loop."""
-        if gevent.get_hub() is not self._hub:
+        if get_ident() != self._thread:
             raise ConfigError(
                 f"this {self.name} belongs to the thread that has started it: use dafka.threads, "
                 "whose producers and consumers are for any thread"
@@ -137,44 +171,43 @@ class Driver:
         self._wake.set()
 
     def perform(self, actions: Sequence[Action]) -> None:
-        """Execute actions in order. Never yields to the hub."""
+        """Execute actions in order. Never lets others work meanwhile."""
         executors = self._executors
         for action in actions:
             executors[type(action)](action)
 
-    def stop(self, timeout: float | None = None) -> None:
+    async def stop(self, timeout: float | None = None) -> None:
         """End the loop after its current turn."""
         self._closing = True
         self._wake.set()
-        if self._greenlet is not None and self._greenlet is not gevent.getcurrent():
-            self._greenlet.join(timeout)
+        if self._job is not None:
+            await self._job.join(timeout)
 
     @property
     def running(self) -> bool:
         """Whether the loop goes on."""
-        return self._greenlet is not None and not self._closing and not self.failed.ready()
+        return self._job is not None and not self._closing and not self.failed.ready()
 
-    def _run(self) -> None:
+    async def _run(self) -> None:
         try:
             while not self._closing:
                 if self._turn():
-                    gevent.sleep(0)
+                    await self.shell.pause()
                 else:
-                    self._wait()
+                    await self._wait()
             self._turn()
         except Exception as error:
             self.fail(error)
-        except BaseException as error:  # Ctrl-C that met this greenlet: gevent tells the main one
+        except BaseException as error:  # Ctrl-C that met this job: the shell tells the main one
             self._closing = True
             self._logger.warning("node=%s ended by %r", self.name, error)
-            self.failed.set_exception(Closed(f"this {self.name} was ended by {error!r}"))
+            self.failed.set(Closed(f"this {self.name} was ended by {error!r}"))
             raise
         else:
             if not self.failed.ready():
-                self.failed.set(None)
+                self.failed.set()
         finally:
-            if self._alarm is not None:
-                self._alarm.close()
+            self._alarm.end()
 
     def fail(self, error: BaseException) -> None:
         """End the node loudly, because of a fault of our own or of the disk."""
@@ -182,7 +215,7 @@ class Driver:
             self._logger.critical("node=%s ended: %s", self.name, error)
         else:
             self._logger.critical("node=%s ended by a bug", self.name, exc_info=error)
-        self.failed.set_exception(error)
+        self.failed.set(error)
         self._closing = True
         self._wake.set()
 
@@ -204,7 +237,7 @@ class Driver:
                 self.perform(machine.tick(now))
         return more
 
-    def _wait(self) -> None:
+    async def _wait(self) -> None:
         now = monotonic()
         until = now + RECHECK_S
         for machine in self._machines:
@@ -212,20 +245,13 @@ class Driver:
             if deadline is not None and deadline < until:
                 until = deadline
         if until > now:
-            self._set_alarm(now, until)
-            self._wake.wait()
+            # Woken early, it only looks once more: that costs less than an alarm for each wait.
+            if not now < self._alarm_at <= until:
+                self._alarm_at = until
+                self._alarm.set(until - now)
+            await self._wake.wait()
         else:
-            gevent.sleep(0)
-
-    def _set_alarm(self, now: float, until: float) -> None:
-        """Be woken then, or before: an alarm that is early costs less than one for each wait."""
-        if now < self._alarm_at <= until:
-            return
-        if self._alarm is not None:
-            self._alarm.close()
-        self._alarm_at = until
-        self._alarm = gevent.get_hub().loop.timer(until - now)
-        self._alarm.start(self._wake.set, update=True)
+            await self.shell.pause()
 
     def _on_warn(self, action: Warn) -> None:
         self.limited.warn(action.key, action.text)

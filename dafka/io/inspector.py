@@ -18,8 +18,10 @@ from dafka.core.inventory import Inventory, StoreState
 from dafka.core.kinds import Kind
 from dafka.errors import Closed
 from dafka.io.driver import Driver
-from dafka.io.life import Life, configured, new_address, node_logger
+from dafka.io.green import GREEN, GreenLife
+from dafka.io.life import configured, new_address, node_logger
 from dafka.io.node import Wiring
+from dafka.io.shell import at_once
 from dafka.names import check_topic
 
 ROLE = "tool"
@@ -52,7 +54,7 @@ class Deletion:
     records: int | None
 
 
-class Inspector(Life):
+class Inspector(GreenLife):
     """Finds out what a cluster holds. Start it, `gather`, then ask; use one for one question."""
 
     def __init__(
@@ -70,14 +72,14 @@ class Inspector(Life):
         """Open sockets and look for the towers; returns at once."""
         if self.started:
             raise Closed("an inspector can be started once")
-        driver = Driver("inspector", logger)
+        driver = Driver("inspector", logger, GREEN)
         self._wiring = Wiring(ROLE, self.address, self.config, self._machine, driver)
         driver.add_executors({Settled: lambda _: self._settled.set()})
         now = driver.now()
-        self._wiring.open(now)
+        at_once(self._wiring.open(now))
         driver.perform(self._machine.start(now))
         driver.start()
-        driver.failed.rawlink(lambda _: self._settled.set())
+        driver.failed.link(self._settled.set)
         self.drivers = (driver,)
         return self
 
@@ -86,8 +88,8 @@ class Inspector(Life):
         if not self.started or self._stopped:
             return
         self._stopped = True
-        self.driver.stop(timeout)
-        self._wiring.close()
+        at_once(self.driver.stop(timeout))
+        at_once(self._wiring.close())
         self._settled.set()
 
     def gather(self, timeout: float) -> Inventory:

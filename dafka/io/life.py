@@ -5,15 +5,13 @@ from __future__ import annotations
 import logging
 from dataclasses import fields, replace
 from difflib import get_close_matches
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
-
-import gevent
 
 from dafka.config import NodeConfig, TowerConfig
 from dafka.errors import Closed, ConfigError
 from dafka.io.driver import Driver
+from dafka.io.shell import Shell
 
 
 def node_logger(role: str) -> logging.Logger:
@@ -41,37 +39,27 @@ def configured(kind: type[Config], config: Config | None, settings: dict[str, An
 
 
 class Life:
-    """`start`, `stop`, `wait` and the context manager, the same for every public node."""
+    """What is the same for every public node, whichever shell runs it."""
 
     drivers: tuple[Driver, ...] = ()
     """The loops of a started node."""
-
-    def start(self) -> Self:
-        """Open sockets and begin to work; returns at once, whether or not a tower is there."""
-        raise NotImplementedError
-
-    def stop(self, timeout: float | None = None) -> Any:
-        """End the node; what was accepted is handed on first, within `timeout` seconds."""
-        raise NotImplementedError
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Block until the node has ended, and raise what ended it; False after `timeout` (s)."""
-        self.driver.check_thread()
-        gevent.wait([driver.failed for driver in self.drivers], timeout, 1)
-        return self.check_alive()
+    _shell: Shell
+    _entered_by = "a `with`"
 
     def check_alive(self) -> bool:
         """Raise the exception that ended the node, if one did; True if it has ended."""
         ended = [driver.failed for driver in self.drivers if driver.failed.ready()]
-        for result in ended:
-            result.get(block=False)
+        for outcome in ended:
+            outcome.check()
         return bool(ended)
 
     @property
     def driver(self) -> Driver:
         """The main loop; `Closed` if the node was never started."""
         if not self.drivers:
-            raise Closed(f"this {type(self).__name__} has not been started: use it in a `with`")
+            raise Closed(
+                f"this {type(self).__name__} has not been started: use it in {self._entered_by}"
+            )
         return self.drivers[0]
 
     @property
@@ -84,13 +72,18 @@ class Life:
         """Whether a tower has answered this node since its start."""
         return any(driver.introduced for driver in self.drivers)
 
-    def __enter__(self) -> Self:
-        return self.start()
+    async def _wait_for_end(self, timeout: float | None) -> bool:
+        self.driver.check_thread()
+        ended = self._shell.signal()
+        outcomes = [driver.failed for driver in self.drivers]
+        for outcome in outcomes:
+            outcome.link(ended.set)
+        try:
+            await ended.wait(timeout)
+        finally:
+            for outcome in outcomes:
+                outcome.unlink(ended.set)
+        return self.check_alive()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
+    def _leave(self, kind: type[BaseException] | None) -> None:
+        """The user leaves the `with`, by an error of this kind if it is one."""

@@ -63,12 +63,12 @@ class Wiring:
 
     # Life
 
-    def open(self, now: float) -> None:
+    async def open(self, now: float) -> None:
         """Bind, and reach out for the towers; `ConfigError` if an endpoint is unusable."""
         try:
             self._open_sockets()
         except Exception:
-            self.close()
+            await self.close()
             raise
         self._driver.add_executors(
             {
@@ -92,7 +92,7 @@ class Wiring:
 
     def _open_sockets(self) -> None:
         config, towers = self._config, self._config.towers
-        context = self._context = Context(config.high_water_mark)
+        context = self._context = Context(self._driver.shell, config.high_water_mark)
         self.publisher = Publisher(context, config.bind, runs=self._role == "producer")
         self._beacons = BeaconPublisher(context, [tower.sub for tower in towers])
         self._towers = Subscriber(context, Origin.LIVE, [tower.pub for tower in towers])
@@ -125,11 +125,11 @@ class Wiring:
             max_peers=config.max_peers,
         )
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close all sockets and let what was accepted leave, for at most a second."""
         if self._context is not None:
             context, self._context = self._context, None
-            context.close()
+            await context.close()
 
     @property
     def discovery(self) -> Beacon:

@@ -11,9 +11,6 @@ from collections import deque
 from pathlib import Path
 from time import monotonic
 
-import gevent
-from gevent.event import Event
-
 from dafka.config import ProducerConfig
 from dafka.core.run import RECORD_COST, Run
 from dafka.errors import StoreError
@@ -22,10 +19,10 @@ from dafka.io.life import node_logger
 from dafka.io.log import Damaged, Log, Moved
 from dafka.io.outbox_identity import identify
 from dafka.io.refusals import records
-from dafka.io.threads import Threads, within
+from dafka.io.shell import Job, Shell
 
 TAKE_RECORDS = 256
-"""Most records that are taken at once; the hub has its turn in between."""
+"""Most records that are taken at once; others have their turn in between."""
 
 _COMMIT_BYTES = 32 * 1024 * 1024
 _LOAD_BYTES = 1024 * 1024
@@ -39,9 +36,9 @@ logger = node_logger("outbox")
 
 
 class Outbox:
-    """One partition's records on their way through a directory; one greenlet works at the disk."""
+    """One partition's records on their way through a directory; one job works at the disk."""
 
-    def __init__(self, topic: str, config: ProducerConfig) -> None:
+    def __init__(self, topic: str, config: ProducerConfig, shell: Shell) -> None:
         """Opens nothing. What is loaded and what was sent stay within `buffer_bytes` together."""
         self.partition = ""
         self.first = 0
@@ -63,8 +60,9 @@ class Outbox:
         self._large = 0
         self._acked = self._dropped = self._unacked_bytes = 0
         self._drop_at = 0.0
-        self._more, self._ending = Event(), Event()
-        self._worker: gevent.Greenlet | None = None
+        self._shell = shell
+        self._more, self._ending = shell.signal(), shell.signal()
+        self._worker: Job | None = None
 
     @property
     def directory(self) -> Path:
@@ -78,20 +76,20 @@ class Outbox:
 
     # Life
 
-    def open(self, fresh: str) -> None:
+    async def open(self, fresh: str) -> None:
         """Open the directory, and load as much as has room; a new outbox gets this partition.
 
         Raises `StoreError` if the directory is unusable or in use, `ConfigError` if it belongs to
         another topic.
         """
-        self._threads = Threads(1)
+        self._threads = self._shell.pool(1)
         try:
-            self._threads.run(self._open, fresh)
+            await self._threads.run(self._open, fresh)
         except BaseException:
-            self.close()
+            await self.close()
             raise
         try:
-            while self._load():
+            while await self._load():
                 pass
         except StoreError:
             pass  # the worker meets it again, tells it and goes on trying
@@ -111,16 +109,15 @@ class Outbox:
     def start(self, driver: Driver) -> None:
         """Work at the disk, and wake the producer's loop when there is something to take."""
         self._driver = driver
-        self._worker = gevent.spawn(self._work)
-        self._worker.name = "outbox"
+        self._worker = self._shell.spawn("outbox", self._work)
         self._more.set()
 
-    def stop(self, timeout: float) -> None:
+    async def stop(self, timeout: float) -> None:
         """Save what was put, and drop what is acknowledged; says so if something is lost."""
         self._ending.set()
         self._more.set()
         if self._worker is not None:
-            self._worker.join(timeout)
+            await self._worker.join(timeout)
             self._worker.kill()
         lost = sum(map(len, self._unsaved))
         if lost:
@@ -132,11 +129,11 @@ class Outbox:
                 self.trouble or f"{self.directory}: the disk takes longer than {timeout} s",
             )
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let go of the directory: at once, or as soon as another program lets go of it."""
-        if not within(_CLOSE_S, self._log.close):
+        if not await self._shell.within(_CLOSE_S, self._log.close):
             logger.warning("outbox not closed yet directory=%s", self.directory)
-        self._threads.close()
+        await self._threads.close()
 
     # What the producer does
 
@@ -168,34 +165,34 @@ class Outbox:
 
     # The worker
 
-    def _work(self) -> None:
+    async def _work(self) -> None:
         driver = self._driver
         try:
             pause = _RETRY_S
             while not self._ending.is_set():
-                self._more.wait(self._until_drop())
+                await self._more.wait(self._until_drop())
                 self._more.clear()
-                if not self._turn():
+                if not await self._turn():
                     pause = _RETRY_S
                     continue
                 driver.limited.warn("outbox", f"{self.trouble}; it is tried again")
                 driver.wake()
-                self._ending.wait(pause)
+                await self._ending.wait(pause)
                 self._more.set()
                 pause = min(2 * pause, _RETRY_MAX_S)
             self._drop_at = 0.0
-            while not self._turn() and self._more.is_set():
+            while not await self._turn() and self._more.is_set():
                 self._more.clear()
         except Exception as error:
             self.trouble = "the outbox had failed before, as told above"
             driver.fail(error)
 
-    def _turn(self) -> str:
+    async def _turn(self) -> str:
         """A bit of everything that is to be done; returns what went wrong, if anything did."""
         trouble = ""
         for step in (self._save, self._load, self._drop):
             try:
-                if step():
+                if await step():
                     self._more.set()
             except Damaged as error:
                 trouble = (
@@ -214,7 +211,7 @@ class Outbox:
             self._driver.wake()
         return trouble
 
-    def _save(self) -> bool:
+    async def _save(self) -> bool:
         """Group commit: everything that was put while the last commit ran is the next one."""
         contents: list[bytes] = []
         size = count = 0
@@ -227,14 +224,14 @@ class Outbox:
         if not contents:
             return False
         run = Run(self._topic, self.partition, self.saved, contents)
-        self._threads.run(self._log.append, [run])
+        await self._threads.run(self._log.append, [run])
         for _ in range(count):
             self._unsaved.popleft()
         self.saved = run.next
         self._hand_over(run)
         return bool(self._unsaved)
 
-    def _load(self) -> bool:
+    async def _load(self) -> bool:
         """Read what an earlier life left, as far as the buffer has room; True if there is more."""
         if not self.loading or self._ending.is_set():
             return False
@@ -245,7 +242,7 @@ class Outbox:
             return False
         half = max(RECORD_COST, min(room // 2, _LOAD_BYTES))
         records = min(half // RECORD_COST, self._load_end - start)
-        run = self._threads.run(
+        run = await self._threads.run(
             self._log.read,
             self._topic,
             self.partition,
@@ -273,12 +270,12 @@ class Outbox:
     def _until_drop(self) -> float | None:
         return None if self._acked <= self._dropped else max(0.0, self._drop_at - monotonic())
 
-    def _drop(self) -> bool:
+    async def _drop(self) -> bool:
         """Forget what is acknowledged, many records at a time; True if there is more to forget."""
         acked = self._acked
         if acked <= self._dropped or monotonic() < self._drop_at:
             return False
-        if self._threads.run(self._log.drop, self._topic, self.partition, acked):
+        if await self._threads.run(self._log.drop, self._topic, self.partition, acked):
             return True
         self._dropped = acked
         self._drop_at = monotonic() + _DROP_PAUSE_S

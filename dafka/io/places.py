@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from datetime import datetime
-from types import TracebackType
 from typing import Any
 
 from dafka.beginning import instant
@@ -22,7 +21,7 @@ from dafka.names import check_offset, check_partition, matches
 
 
 class Places(Life):
-    """Base of `Consumer`: everything about positions."""
+    """Base of consumers: everything about positions."""
 
     topics: tuple[str, ...]
     patterns: tuple[str, ...]
@@ -129,20 +128,13 @@ class Places(Life):
 
     # Saving
 
-    def commit(self, up_to: Record | Run | Position | None = None, *, wait: bool = True) -> None:
-        """Save that all records given so far were handled, or those of a partition `up_to` one.
-
-        A `Position` is saved as it is: it names the record to begin with.
-
-        They are on the disk when this returns; without `wait` that is done soon, together with
-        others. Raises `StoreError` if they cannot be saved now: then that is tried again later.
-        """
+    async def _commit(self, up_to: Record | Run | Position | None, *, wait: bool) -> None:
         if self._commits is None:
             raise ConfigError("this consumer has no name, so its positions are not saved: give one")
         self._open_driver()
         if up_to is None:
             self._note_given()
-            self._commits.commit(None, wait=wait)
+            await self._commits.commit(None, wait=wait)
             return
         if isinstance(up_to, Record):
             end = up_to.offset + 1
@@ -151,25 +143,19 @@ class Places(Life):
         key = up_to.topic, up_to.partition
         if self._run is not None and _key(self._run) == key:
             self._sure = min(self._at, end - self._run.first)
-        self._commits.commit({key: end}, wait=wait)
+        await self._commits.commit({key: end}, wait=wait)
 
     # For the consumer
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None and not self._stopped:
+    def _leave(self, kind: type[BaseException] | None) -> None:
+        if kind is None and self.started and not self._stopped:
             self._note_given()
-        super().__exit__(kind, error, trace)
 
-    def _open_commits(self) -> None:
+    async def _open_commits(self) -> None:
         """Take up the positions of an earlier life."""
         if self._commits is None:
             return
-        saved = self._commits.open(self.topics, self.patterns)
+        saved = await self._commits.open(self.topics, self.patterns)
         self._machine.remember(saved.positions)
         self._subscriptions = saved.subscriptions
 

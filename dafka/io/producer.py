@@ -1,51 +1,18 @@
-"""A producer as the user meets it: a shell around `dafka.core.producer`."""
+"""A producer as the user meets it: the shell of gevent around what producers have in common."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from os import PathLike, fspath
+from collections.abc import Iterable
 from time import monotonic
-from typing import Any
 
-import gevent
-from gevent.event import Event
-
-from dafka.config import ProducerConfig
-from dafka.core import producer as core
-from dafka.core.packed import Packed
 from dafka.core.run import RECORD_COST
-from dafka.errors import Closed, PublishTimeout
-from dafka.io.driver import Driver
-from dafka.io.life import configured, new_address, node_logger
-from dafka.io.node import Wiring
-from dafka.io.outbox import Outbox
-from dafka.io.refusals import (
-    as_bytes,
-    check_continued,
-    full,
-    lacking,
-    largest,
-    too_large,
-    too_many,
-)
-from dafka.io.standing import Standing
-from dafka.names import check_topic
-
-_BATCH_BYTES = 64 * 1024
-"""Records of one burst that are sent together cost so much at most."""
-_FEW = 16
-"""Fewer records are not worth being packed."""
-_BURST_S = 0.001
-"""A record published this long after the last one leaves at once, whoever else has to wait."""
-_YIELD_S = 0.002
-"""A user's loop that publishes without waiting lets the node work this often."""
-_SAVE_S = 5.0
-"""Time to write to the outbox what was published last, however short the time to stop is."""
-
-logger = node_logger("producer")
+from dafka.io.green import GreenLife
+from dafka.io.publishing import Publishing
+from dafka.io.refusals import as_bytes
+from dafka.io.shell import at_once
 
 
-class Producer(Standing):
+class Producer(Publishing, GreenLife):
     """Publishes records to one topic: one partition, named by `address`.
 
     A record leaves at once. It is kept, and sent again to whoever lacks it, until
@@ -55,59 +22,13 @@ class Producer(Standing):
     in gevent; `dafka.threads.Producer` is for others.
     """
 
-    def __init__(
-        self,
-        topic: str,
-        config: ProducerConfig | None = None,
-        *,
-        partition: str | None = None,
-        first: int = 0,
-        earliest: int = 0,
-        **settings: Any,
-    ) -> None:
-        """Opens nothing. `settings` are fields of `ProducerConfig`; `ConfigError` if unusable.
-
-        `partition` and `first`: continue this partition at this offset. Two producers must never
-        use one partition at the same time. `earliest`: where it begins, for stores that lack it.
-        """
-        self.topic = check_topic(topic)
-        if isinstance(settings.get("outbox", ""), PathLike):
-            settings["outbox"] = fspath(settings["outbox"])
-        self.config = configured(ProducerConfig, config, settings)
-        check_continued(partition, first, earliest, self.config)
-        self._machine = core.Producer(
-            self.topic, partition or new_address(), self.config, first, first, earliest
-        )
-        self._largest = largest(self.config)
-        self._outbox: Outbox | None = None
-        self._next = first
-        self._pending: list[bytes] = []
-        self._room = 0
-        """What can be published before somebody has to look."""
-        self._burst_ends = self._yielded = 0.0
-        self._acked, self._stopped = Event(), False
-
     def start(self) -> Producer:
         """Open sockets; returns at once, whether or not a tower or a store is there.
 
         With an outbox: `StoreError` if it is unusable or in use, `ConfigError` if it is another
         topic's.
         """
-        if self.started:
-            raise Closed("a producer can be started once")
-        try:
-            driver = self._open()
-        except BaseException:
-            if self._outbox is not None:
-                self._outbox.close()
-            raise
-        driver.add_source(self._between_turns)
-        driver.start()
-        driver.failed.rawlink(self._failed)
-        self.drivers = (driver,)
-        if self._outbox is not None:
-            self._outbox.start(driver)
-        logger.info("producer started topic=%s partition=%s", self.topic, self.address)
+        at_once(self._start())
         return self
 
     def publish(self, content: bytes, timeout: float | None = None) -> int:
@@ -122,7 +43,7 @@ class Producer(Standing):
             content = as_bytes(content)
         size = len(content) + RECORD_COST
         if size > self._room:
-            self._look(size, timeout)
+            at_once(self._look(size, timeout))
         self._room -= size
         offset = self._next
         self._next = offset + 1
@@ -137,17 +58,7 @@ class Producer(Standing):
         Blocks as `publish` does, until there is room for all of them. `ConfigError` also if all
         together never fit into `buffer_bytes`.
         """
-        records = [c if type(c) is bytes else as_bytes(c) for c in contents]
-        cost = sum(map(len, records)) + RECORD_COST * len(records)
-        largest = max(map(len, records), default=0) + RECORD_COST
-        if cost > self.config.buffer_bytes and largest <= self._largest:
-            raise too_many(self.topic, len(records), cost, self.config)
-        self._look(cost if largest <= self._largest else largest, timeout)
-        first, end = self._next, self._next + len(records)
-        # Without a call in between: an interrupt comes before all of it, or after it.
-        self._room, self._pending, self._next = 0, records, end
-        self._transmit()
-        return first
+        return at_once(self._publish_many(contents, timeout))
 
     def flush(self, timeout: float | None = None) -> None:
         """Wait until every record published so far is acknowledged.
@@ -155,10 +66,7 @@ class Producer(Standing):
         Raises `PublishTimeout` after `timeout` seconds (None: wait for ever), with the number
         of records that are not; nothing is given up, and they go on being sent.
         """
-        self._transmit()
-        target = self._next
-        if not self._wait_until(lambda: self._machine.acked >= target, timeout):
-            raise lacking(self._machine, target, timeout, self.obstacle)
+        at_once(self._flush(timeout))
 
     def stop(self, timeout: float | None = None) -> int:
         """Wait for outstanding acknowledgements, then end; safe to call twice.
@@ -167,133 +75,4 @@ class Producer(Standing):
         that stayed unacknowledged, and logs a warning if there are any. An outbox keeps them for
         its next start.
         """
-        if not self.started or self._stopped:
-            return self.unacknowledged
-        self.driver.check_thread()
-        timeout = self.config.stop_timeout_s if timeout is None else timeout
-        try:
-            self.flush(timeout)
-        except PublishTimeout as error:
-            logger.warning("producer stopped with unacknowledged records: %s", error)
-        except Closed:
-            pass  # it had been stopped meanwhile
-        finally:
-            self._stopped, self._room = True, 0
-            self._close(timeout)
-        logger.info("producer stopped topic=%s records=%d", self.topic, self._next)
-        return self.unacknowledged
-
-    # Inside
-
-    def _open(self) -> Driver:
-        """Open the outbox, if there is one, and the sockets."""
-        config = self.config
-        if config.outbox:
-            outbox = self._outbox = Outbox(self.topic, config)
-            outbox.open(self._machine.address)
-            self._machine = core.Producer(
-                self.topic, outbox.partition, config, outbox.first, outbox.saved
-            )
-            self._next = outbox.saved
-        driver = Driver("producer", logger)
-        self._wiring = Wiring("producer", self._machine.address, config, self._machine, driver)
-        now = driver.now()
-        self._wiring.open(now)
-        driver.perform(self._machine.start(now))
-        return driver
-
-    def _close(self, timeout: float) -> None:
-        outbox = self._outbox
-        if outbox is not None:
-            outbox.stop(max(timeout, _SAVE_S))
-        self.driver.stop()
-        self._wiring.close()
-        if outbox is not None:
-            outbox.close()
-
-    def _failed(self, _: object) -> None:
-        self._room = 0
-        self._acked.set()
-
-    def _look(self, size: int, timeout: float | None) -> None:
-        """Let leave what has waited, let others work, and wait until there is room for `size`."""
-        if self._stopped or not self.driver.running:
-            self._refuse()
-        self.driver.check_thread()
-        if size > self._largest:
-            raise too_large(self.topic, size, self.config)
-        self._transmit()
-        if monotonic() - self._yielded >= _YIELD_S:
-            gevent.sleep(0)
-            self._yielded = monotonic()
-        if not self._wait_until(lambda: self._has_room(size), timeout):
-            raise full(self._machine, self.unacknowledged, timeout, self.obstacle)
-        self._room = max(size, min(self._free(), _BATCH_BYTES))
-
-    def _has_room(self, size: int) -> bool:
-        """Whether so much can be taken, nothing being left that another greenlet has published."""
-        self._transmit()
-        return self._free() >= size
-
-    def _free(self) -> int:
-        """What can be taken now, nothing being about to leave."""
-        outbox = self._outbox
-        waiting = 0 if outbox is None else outbox.waiting_bytes
-        free = self.config.buffer_bytes - self._machine.unacked_bytes - waiting
-        return free if outbox is None or not outbox.loading else -1
-
-    def _transmit(self) -> None:
-        """Let leave what has waited.
-
-        It waits until all of it has left: an interrupt under way leaves the rest for later.
-        """
-        if self._pending:
-            self.driver.check_thread()
-            now = monotonic()
-            self._burst_ends = now + _BURST_S
-            outbox = self._outbox
-            taken = self._machine.next if outbox is None else outbox.end
-            rest = self._pending[taken - (self._next - len(self._pending)) :]
-            if outbox is not None:
-                outbox.put(rest)
-            elif len(rest) < _FEW:
-                self.driver.perform(self._machine.publish(rest, now))
-            else:
-                for part in Packed.of(rest).parts(_BATCH_BYTES):
-                    self.driver.perform(self._machine.publish(part, now))
-            self._pending = []
-            self.driver.wake()
-
-    def _between_turns(self, now: float) -> bool:
-        """In every turn of the loop: what waited leaves, and who waited is told."""
-        self._transmit()
-        more = self._outbox is not None and self._send_saved(self._outbox, now)
-        self._burst_ends = 0.0
-        self._acked.set()
-        return more
-
-    def _send_saved(self, outbox: Outbox, now: float) -> bool:
-        """Send what has become durable, a bit in each turn; True if there is more."""
-        run = outbox.take(self._machine.next)
-        if run is not None:
-            self.driver.perform(self._machine.publish(run.contents, now))
-        outbox.progress(self._machine.acked, self._machine.unacked_bytes)
-        return run is not None
-
-    def _wait_until(self, done: Callable[[], bool], timeout: float | None) -> bool:
-        until = None if timeout is None else monotonic() + timeout
-        while not done():
-            if self._stopped or not self.driver.running:
-                self._refuse()
-            left = None if until is None else until - monotonic()
-            if left is not None and left <= 0:
-                return False
-            self.driver.check_thread()
-            self._acked.clear()
-            self._acked.wait(left)
-            self._yielded = monotonic()
-        return True
-
-    def _refuse(self) -> None:
-        self.check_alive()
-        raise Closed(f"topic {self.topic}: this producer is not running")
+        return at_once(self._stop(timeout))

@@ -16,14 +16,13 @@ from typing import Any
 
 import zmq
 import zmq.backend
-import zmq.green
-from gevent import get_hub
 
 from dafka.core.packed import Packed
 from dafka.core.run import Arrival, Origin, Run
 from dafka.errors import ConfigError
 from dafka.io.headers import SEQUENCE
 from dafka.io.joiner import Drained, Joiner, OpenRun
+from dafka.io.shell import Shell
 from protocol import (
     Message,
     ProtocolError,
@@ -35,9 +34,9 @@ from protocol import (
 )
 
 DRAIN_MESSAGES = 4096
-"""Most messages read from a socket before the hub gets its turn."""
+"""Most messages read from a socket before others get their turn."""
 DRAIN_BYTES = 8 * 1024 * 1024
-"""Most bytes read from a socket before the hub gets its turn."""
+"""Most bytes read from a socket before others get their turn."""
 MAX_FRAME_BYTES = 512 * 1024 * 1024
 """A peer that sends a larger frame is disconnected."""
 LINGER_MS = 1000
@@ -74,8 +73,9 @@ _get: Any = zmq.Socket.getsockopt
 class Context:
     """The ZeroMQ context of one node: its sockets end with it, after lingering."""
 
-    def __init__(self, high_water_mark: int) -> None:
-        self._context = zmq.green.Context()
+    def __init__(self, shell: Shell, high_water_mark: int) -> None:
+        self._context = _green_context() if shell.green else zmq.Context()
+        self.shell = shell
         self.high_water_mark = high_water_mark
         self._owners: list[Watched] = []
 
@@ -97,13 +97,13 @@ class Context:
             socket.setsockopt(option, value)
         return socket
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close all sockets, and wait until what was accepted has left: at most a second."""
         for owner in self._owners:
             owner.close()
         self._owners.clear()
-        # In a thread so that the hub goes on.
-        get_hub().threadpool.apply(self._context.term)
+        # In a thread so that others go on.
+        await self.shell.in_thread(self._context.term)
 
 
 class Watched:
@@ -114,21 +114,23 @@ class Watched:
     def __init__(self, context: Context, kind: int) -> None:
         self.due = True
         """Whether there may be something to read: looking costs more than knowing that not."""
+        self._shell = context.shell
+        self._unwatch: Callable[[], object] | None = None
         context.socket(self, kind)
 
     def watch(self, wake: Callable[[], object]) -> None:
-        """Call `wake` from the hub whenever there is something to read."""
+        """Call `wake` whenever there is something to read."""
 
-        def readable(*_: object) -> None:
+        def readable() -> None:
             # The descriptor only says that something changed; reading EVENTS re-arms it.
             if not self.socket.closed and _get(self.socket, _EVENTS) & _POLLIN:
                 self.due = True
                 wake()
 
-        # zmq.green watches the descriptor for its own send and recv, which are not used here.
-        watcher = self.socket._state_event
-        watcher.stop()
-        watcher.start(readable)
+        if self._shell.green:
+            # It watches the descriptor for its own send and recv, which are not used here.
+            self.socket._state_event.stop()
+        self._unwatch = self._shell.watch(_get(self.socket, zmq.FD), readable)
 
     def suspect(self) -> None:
         """Look again, whatever was said."""
@@ -142,7 +144,16 @@ class Watched:
 
     def close(self) -> None:
         """Close the socket; what was accepted still leaves while the context lingers."""
+        if self._unwatch is not None:
+            self._unwatch()
+            self._unwatch = None
         self.socket.close()
+
+
+def _green_context() -> Any:
+    import zmq.green  # gevent is for those who use it
+
+    return zmq.green.Context()
 
 
 def _bind(socket: Any, setting: str, endpoint: str) -> str:

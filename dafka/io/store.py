@@ -21,12 +21,14 @@ from dafka.core.store_writer import StoreWriter, StoreWriterStats
 from dafka.errors import Closed, StoreError
 from dafka.io.committer import Committer
 from dafka.io.driver import Driver
+from dafka.io.green import GREEN, GreenLife
 from dafka.io.keeper import Keeper
-from dafka.io.life import Life, configured, new_address, node_logger
+from dafka.io.life import configured, new_address, node_logger
 from dafka.io.log import Damage, Damaged, Log
 from dafka.io.node import Wiring
 from dafka.io.outbox_identity import refuse_outbox
 from dafka.io.scrub import Scrub
+from dafka.io.shell import at_once
 from dafka.io.threads import Threads, within
 
 _STOP_S = 2.0
@@ -45,7 +47,7 @@ class StoreStats:
     healthy: bool
 
 
-class Store(Life):
+class Store(GreenLife):
     """Keeps every partition of every topic it hears of on disk, and answers who asks for it.
 
     Acknowledges what a durable commit has brought to disk, and nothing else.
@@ -90,7 +92,7 @@ class Store(Life):
             self.address, self.reader_address, self.config, store=identity, direct=direct
         )
         self._reader = StoreReader(self.reader_address, self.address, direct, store=identity)
-        writer, reader = Driver("store writer", logger), Driver("store reader", logger)
+        writer, reader = (Driver(f"store {half}", logger, GREEN) for half in ("writer", "reader"))
         self._writer_wiring = Wiring(
             "store", self.address, self.config, self._writer, writer, direct=direct
         )
@@ -119,11 +121,11 @@ class Store(Life):
         extents = self._log.partitions()
         self._known = len(extents)
         now = writer.now()
-        self._writer_wiring.open(now)
+        at_once(self._writer_wiring.open(now))
         try:
-            self._reader_wiring.open(now)
+            at_once(self._reader_wiring.open(now))
         except Exception:
-            self._writer_wiring.close()
+            at_once(self._writer_wiring.close())
             raise
         writer.perform(self._writer.start(extents, now))
         reader.perform(self._reader.start(extents, now))
@@ -140,10 +142,11 @@ class Store(Life):
         self._stopped = True
         until = monotonic() + (_STOP_S if timeout is None else timeout)
         writer, reader = self.drivers
-        for stop in (reader.stop, writer.stop, self._committer.stop):
-            stop(max(0.0, until - monotonic()))
-        self._writer_wiring.close()
-        self._reader_wiring.close()
+        for driver in (reader, writer):
+            at_once(driver.stop(max(0.0, until - monotonic())))
+        self._committer.stop(max(0.0, until - monotonic()))
+        at_once(self._writer_wiring.close())
+        at_once(self._reader_wiring.close())
         if within(max(_CLOSE_S, until - monotonic()), self._log.close):
             logger.info("store stopped data=%s", self._log.directory)
         else:

@@ -10,14 +10,16 @@ from dafka.core import tower as core
 from dafka.core.actions import Forward
 from dafka.errors import Closed
 from dafka.io.driver import Driver
-from dafka.io.life import Life, configured, node_logger
+from dafka.io.green import GREEN, GreenLife
+from dafka.io.life import configured, node_logger
+from dafka.io.shell import at_once
 from dafka.io.sockets import Context, TowerPub, TowerSub
 from protocol import NodeBeacon, ProtocolError, parse
 
 logger = node_logger("tower")
 
 
-class Tower(Life):
+class Tower(GreenLife):
     """Introduces nodes to each other. Records never pass it."""
 
     def __init__(self, config: TowerConfig | None = None, **settings: Any) -> None:
@@ -47,13 +49,13 @@ class Tower(Life):
         """Bind both endpoints; `ConfigError` if one is in use."""
         if self.started:
             raise Closed("a tower can be started once")
-        driver = Driver("tower", logger)
-        self._context = Context(high_water_mark=10_000)
+        driver = Driver("tower", logger, GREEN)
+        self._context = Context(GREEN, high_water_mark=10_000)
         try:
             self._sub = TowerSub(self._context, self.config.sub)
             self._pub = TowerPub(self._context, self.config.pub)
         except Exception:
-            self._context.close()
+            at_once(self._context.close())
             raise
         driver.add_executors({Forward: lambda action: self._pub.send(action.message)})
         driver.add_source(self._from_nodes)
@@ -70,8 +72,8 @@ class Tower(Life):
         if not self.started or self._stopped:
             return
         self._stopped = True
-        self.driver.stop(timeout)
-        self._context.close()
+        at_once(self.driver.stop(timeout))
+        at_once(self._context.close())
         logger.info("tower stopped")
 
     def stats(self) -> core.TowerStats:

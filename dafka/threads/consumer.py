@@ -16,6 +16,7 @@ from dafka.errors import RecordsExpired
 from dafka.io import consumer as io
 from dafka.io.driver import Driver
 from dafka.io.records import Position, Record
+from dafka.io.shell import at_once
 from dafka.threads.hands import Hands
 from dafka.threads.places import Places
 
@@ -25,8 +26,8 @@ class _Node(io.Consumer):
 
     shell: Consumer
 
-    def _open_node(self) -> Driver:
-        driver = super()._open_node()
+    async def _open_node(self) -> Driver:
+        driver = await super()._open_node()
         driver.add_source(self.shell._turned)
         return driver
 
@@ -52,7 +53,7 @@ class _Node(io.Consumer):
     def settle(self, key: Key) -> None:
         """Save it, if the disk lets it."""
         if self._commits is not None:
-            self._commits.settle(key)
+            at_once(self._commits.settle(key))
 
     def expired(self, key: Key, end: int) -> None:
         """The user has been told what is missing before `end`."""

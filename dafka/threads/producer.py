@@ -13,6 +13,7 @@ from dafka.errors import Closed, PublishTimeout
 from dafka.io import producer as io
 from dafka.io.life import node_logger
 from dafka.io.refusals import as_bytes, full, lacking, largest, too_large, too_many
+from dafka.io.shell import at_once
 from dafka.names import check_topic
 from dafka.threads.standing import Standing
 
@@ -51,7 +52,7 @@ class _Node(io.Producer):
         if not self._stopped:
             self.take()
             self._stopped, self._room = True, 0
-            self._close(timeout)
+            at_once(self._close(timeout))
 
     def full(self, timeout: float | None) -> PublishTimeout:
         """What to raise if there was no room in time."""

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from gevent.event import AsyncResult
-
 from dafka.errors import Closed
-from dafka.io.life import Life
+from dafka.io.driver import Outcome
+from dafka.io.green import GreenLife
 from dafka.threads.background import Background, enter, leave
 
-N = TypeVar("N", bound=Life)
+N = TypeVar("N", bound=GreenLife)
 T = TypeVar("T")
 
 _LEAVE_S = 1.0
@@ -112,14 +112,14 @@ class Shell(Generic[N]):
             return
         self._waker = background.waker(self._node.driver.wake)
         for driver in self._node.drivers:
-            driver.failed.rawlink(self._has_ended)
+            driver.failed.link(partial(self._has_ended, driver.failed))
         self._has_begun()
 
     def _has_begun(self) -> None:
         self._told = False
 
-    def _has_ended(self, result: AsyncResult) -> None:
-        self.abandon(result.exception)
+    def _has_ended(self, outcome: Outcome) -> None:
+        self.abandon(outcome.exception)
 
     # For the background thread, or instead of it
 

@@ -14,9 +14,11 @@ from dafka.core.role import Role, named_in
 from dafka.core.run import Arrival, Origin
 from dafka.errors import Closed, ConfigError
 from dafka.io.driver import Driver
+from dafka.io.green import GREEN, GreenLife
 from dafka.io.inspector import Inspector, logger
-from dafka.io.life import Life, new_address
+from dafka.io.life import new_address
 from dafka.io.node import Wiring
+from dafka.io.shell import at_once
 from protocol import (
     ConsumerHello,
     DeleteTopic,
@@ -38,7 +40,7 @@ LONG_S = 20.0
 DEAD = "DEAD" * 8
 
 
-class DeletingStore(Role, Life):
+class DeletingStore(Role, GreenLife):
     """The reader of a store of ours that has records, as far as tools can see."""
 
     def __init__(self, tower: Any, records: int, *, obeys: bool = True) -> None:
@@ -48,9 +50,9 @@ class DeletingStore(Role, Life):
         self._records, self._obeys = records, obeys
 
     def start(self) -> DeletingStore:
-        driver = Driver("deleting store", logger)
+        driver = Driver("deleting store", logger, GREEN)
         self._wiring = Wiring("store", self.address, self._config, self, driver)
-        self._wiring.open(driver.now())
+        at_once(self._wiring.open(driver.now()))
         wanted = (subscription(ConsumerHello, self.address), subscription(DeleteTopic))
         driver.perform([Subscribe(prefix) for prefix in wanted])
         driver.start()
@@ -58,8 +60,8 @@ class DeletingStore(Role, Life):
         return self
 
     def stop(self, timeout: float | None = None) -> None:
-        self.driver.stop(timeout)
-        self._wiring.close()
+        at_once(self.driver.stop(timeout))
+        at_once(self._wiring.close())
 
     def subscribed(self, prefix: bytes, now: float) -> list[Action]:
         tool = named_in(prefix, StoreHello)

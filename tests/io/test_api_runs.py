@@ -12,7 +12,9 @@ import zmq
 from dafka.core.packed import Packed
 from dafka.core.run import Origin, Run
 from dafka.io import sockets
+from dafka.io.green import GREEN
 from dafka.io.headers import direct_header, record_header
+from dafka.io.shell import at_once
 from dafka.io.sockets import Context, Publisher, Subscriber
 from protocol import DirectRecords, Head, Record, Records, TowerBeacon, parse, subscription
 from tests.support.live_nodes import LOOPBACK, fill, free_ports
@@ -26,9 +28,9 @@ RUN = Run("t", A, 7, Packed.of([b"%d" % n * n for n in range(50)]))
 
 @pytest.fixture
 def context() -> Iterator[Context]:
-    made = Context(high_water_mark=2000)
+    made = Context(GREEN, high_water_mark=2000)
     yield made
-    made.close()
+    at_once(made.close())
 
 
 @pytest.fixture
@@ -173,7 +175,7 @@ def test_a_port_that_was_named_is_the_only_one_and_its_messages_are_small(contex
 
 
 def test_direct_answers_lose_nothing_and_tell_how_far_they_came(listen):
-    context = Context(high_water_mark=5)
+    context = Context(GREEN, high_water_mark=5)
     publisher = Publisher(context, LOOPBACK)
     prefix = subscription(DirectRecords, B)
     slow = listen(publisher.endpoint, prefix, RCVHWM=1, RCVBUF=4096)
@@ -189,7 +191,7 @@ def test_direct_answers_lose_nothing_and_tell_how_far_they_came(listen):
             heard.append(parse(slow.recv_multipart()))
         taken += sent
     heard += everything(slow)
-    context.close()
+    at_once(context.close())
     assert pauses
     assert {*map(type, heard)} == {DirectRecords}
     assert contents(heard) == [*enumerate(run.contents, 5)]

@@ -6,12 +6,13 @@ import logging
 from contextlib import suppress
 from time import monotonic
 
-import gevent
 import pytest
 
 from dafka.errors import Closed, StoreError
 from dafka.io import driver
 from dafka.io.driver import Driver, LimitedLog
+from dafka.io.green import GREEN
+from dafka.io.shell import at_once
 from tests.support.waiting import until
 
 
@@ -52,7 +53,7 @@ def test_whatever_the_keys_are_the_log_keeps_a_bounded_number(caplog, clock):
     ("error", "traced"), [(StoreError("moved"), False), (Closed("by whom?"), True)]
 )
 def test_a_node_that_ends_by_a_bug_shows_where_it_is(caplog, error, traced):
-    driver = Driver("store", logging.getLogger("dafka.test"))
+    driver = Driver("store", logging.getLogger("dafka.test"), GREEN)
     driver.fail(error)
     (record,) = caplog.records
     assert bool(record.exc_info) == traced
@@ -61,7 +62,7 @@ def test_a_node_that_ends_by_a_bug_shows_where_it_is(caplog, error, traced):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3), ValueError("a bug")])
 def test_whatever_ends_the_loop_nobody_waits_for_it_any_more(error):
-    driver = Driver("producer", logging.getLogger("dafka.test"))
+    driver = Driver("producer", logging.getLogger("dafka.test"), GREEN)
 
     def fail(_: float) -> bool:
         raise error
@@ -69,13 +70,13 @@ def test_whatever_ends_the_loop_nobody_waits_for_it_any_more(error):
     driver.add_source(fail)
     driver.start()
     with suppress(KeyboardInterrupt, SystemExit):  # gevent hands these to the main greenlet
-        gevent.wait([driver.failed], 5)
+        until(driver.failed.ready, 5)
     assert driver.failed.ready()
     assert not driver.running
 
 
 def test_the_loop_looks_again_every_second_whatever_else_it_does(clock):
-    loop, looks = Driver("store", logging.getLogger("dafka.test")), []
+    loop, looks = Driver("store", logging.getLogger("dafka.test"), GREEN), []
     loop.add_check(lambda: looks.append(clock[0]))
     for _ in range(25):
         loop._turn()
@@ -101,19 +102,19 @@ class Alarms:
 def test_deadlines_are_kept_in_whatever_order_they_turn_up():
     begin = monotonic()
     machine = Alarms([begin + 0.2, begin + 0.02, begin + 0.04, begin + 0.03, begin + 0.25])
-    loop = Driver("store", logging.getLogger("dafka.test"))
+    loop = Driver("store", logging.getLogger("dafka.test"), GREEN)
     loop.add_machine(machine)
     loop.start()
     until(lambda: len(machine.late) == 5)
-    loop.stop(5)
+    at_once(loop.stop(5))
     assert min(machine.late) >= 0
     sooner = Alarms([monotonic() + 60])
-    loop = Driver("store", logging.getLogger("dafka.test"))
+    loop = Driver("store", logging.getLogger("dafka.test"), GREEN)
     loop.add_machine(sooner)
     loop.start()
-    gevent.sleep(0)
+    until(lambda: sooner.next_deadline() is not None)
     wanted = monotonic() + 0.02
     loop.post(lambda _: sooner._times.insert(0, wanted) or [])
     until(lambda: sooner.late, 5)
-    loop.stop(5)
+    at_once(loop.stop(5))
     assert len(sooner.late) == 1

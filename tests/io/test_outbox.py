@@ -12,6 +12,7 @@ import pytest
 import dafka
 from dafka.core.run import RECORD_COST, Run
 from dafka.io import refusals
+from dafka.io.green import GREEN
 from dafka.io.log import Damaged, Log
 from dafka.io.outbox import Outbox
 from dafka.io.outbox_identity import FILE
@@ -372,5 +373,5 @@ def test_record_that_no_outbox_can_keep_is_refused(nodes, box, monkeypatch):
 
 def test_an_outbox_opens_nothing_before_its_start(box):
     dafka.Producer("t", outbox=box)
-    Outbox("t", dafka.ProducerConfig(outbox=str(box)))
+    Outbox("t", dafka.ProducerConfig(outbox=str(box)), GREEN)
     assert not box.exists()

@@ -11,6 +11,8 @@ import pytest
 
 import dafka
 from dafka.core.run import Origin
+from dafka.io.green import GREEN
+from dafka.io.shell import at_once
 from dafka.io.sockets import BeaconPublisher, Context, Publisher, Subscriber, TowerPub, TowerSub
 from protocol import Ack, TowerBeacon
 from tests.support.live_nodes import LOOPBACK
@@ -24,9 +26,9 @@ NO_TEXT = "tcp://caf\udce9:1"
 
 @pytest.fixture
 def context() -> Iterator[Context]:
-    made = Context(high_water_mark=100)
+    made = Context(GREEN, high_water_mark=100)
     yield made
-    made.close()
+    at_once(made.close())
 
 
 @pytest.mark.parametrize("endpoint", [NO_TEXT, "tcp://h\0:1", "tcp://nonsense", "", "x://y"])
@@ -46,10 +48,10 @@ def test_an_endpoint_that_cannot_be_used_is_refused(context, endpoint):
     ids=["publisher", "beacons", "subscriber", "tower sub", "tower pub"],
 )
 def test_a_socket_that_fails_while_it_is_set_up_does_not_keep_its_context(make):
-    context = Context(high_water_mark=2**31)  # not a C int
+    context = Context(GREEN, high_water_mark=2**31)  # not a C int
     with pytest.raises(OverflowError):
         make(context)
-    gevent.spawn(context.close).get(timeout=10)
+    gevent.spawn(lambda: at_once(context.close())).get(timeout=10)
 
 
 def test_a_node_whose_sockets_cannot_be_set_up_says_so_at_once(monkeypatch):
@@ -83,13 +85,15 @@ def test_a_beacon_that_is_no_text_ends_no_node(nodes):
 LEAVES_AMID_A_MESSAGE = """
 import sys, zmq
 from dafka.core.run import Origin
+from dafka.io.green import GREEN
+from dafka.io.shell import at_once
 from dafka.io.sockets import Context, Subscriber
 from protocol import Ack, Record, build
 
 way = sys.argv[1]
 publisher = zmq.Context().socket(zmq.XPUB)
 endpoint = f"tcp://127.0.0.1:{publisher.bind_to_random_port('tcp://127.0.0.1')}"
-context = Context(1000)
+context = Context(GREEN, 1000)
 subscriber = Subscriber(context, Origin.LIVE, [endpoint])
 subscriber.subscribe(b"")
 assert publisher.recv() == b"\\1"
@@ -102,7 +106,7 @@ while not zmq.Socket.getsockopt(subscriber.socket, zmq.EVENTS) & zmq.POLLIN:
 drained = subscriber.drain()
 print([run.contents for run in drained.runs], drained.messages)
 subscriber.close()
-context.close()
+at_once(context.close())
 publisher.context.destroy(0)
 """
 

@@ -80,7 +80,7 @@ def test_a_store_whose_database_is_locked_ends_in_time(nodes, tmp_path, pulse, c
 def test_a_producer_whose_outbox_is_locked_ends_in_time(
     nodes, tmp_path, pulse, caplog, monkeypatch
 ):
-    monkeypatch.setattr("dafka.io.producer._SAVE_S", 0.2)
+    monkeypatch.setattr("dafka.io.publishing._SAVE_S", 0.2)
     nodes.towered()
     outbox = tmp_path / "outbox"
     producer = nodes.producer(outbox=str(outbox))

@@ -17,6 +17,7 @@ import gevent
 
 import dafka
 from dafka import threads
+from tests.support.async_facade import AsyncioShell
 from tests.support.backstage import Backstage
 from tests.support.live_nodes import Nodes
 
@@ -106,7 +107,11 @@ class Threaded:
             self._future.set_exception(error)
 
 
-SHELLS: dict[str, Callable[[], Shell]] = {"gevent": GeventShell, "threads": ThreadShell}
+SHELLS: dict[str, Callable[[], Shell]] = {
+    "gevent": GeventShell,
+    "threads": ThreadShell,
+    "asyncio": AsyncioShell,
+}
 """Every shell keeps the same contract."""
 
 

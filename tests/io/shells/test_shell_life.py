@@ -38,7 +38,9 @@ class TestBothKinds:
     def test_before_its_start_it_says_so(self, nodes, kind):
         nodes.towered()
         node = getattr(nodes, kind)()
-        with pytest.raises(dafka.Closed, match="has not been started: use it in a `with`"):
+        with pytest.raises(
+            dafka.Closed, match=r"has not been started: use it in an? `(async )?with`"
+        ):
             node.wait(0)
         with pytest.raises(dafka.Closed, match="has not been started"):
             node.endpoint  # noqa: B018

@@ -1,0 +1,115 @@
+"""The nodes of `dafka.aio` under the names of `dafka`'s own: their loop turns in another thread."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from inspect import isawaitable
+from typing import Any
+
+from dafka.aio import AsyncConsumer, AsyncProducer
+
+PATIENCE_S = 60.0
+
+
+class Beside:
+    """A call in a thread of its own."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self._future: Future[Any] = Future()
+        threading.Thread(target=self._run, args=(function, arguments), daemon=True).start()
+
+    def ready(self) -> bool:
+        """Whether it has ended."""
+        return self._future.done()
+
+    def get(self, timeout: float | None = None) -> Any:
+        """Wait for its end, and return or raise what it returned or raised."""
+        return self._future.result(timeout)
+
+    def join(self) -> None:
+        """Wait for its end."""
+        self._future.exception(PATIENCE_S)
+
+    def _run(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        try:
+            self._future.set_result(function(*arguments))
+        except BaseException as error:
+            self._future.set_exception(error)
+
+
+class AsyncioShell:
+    """`dafka.aio`, whose loop turns in another thread."""
+
+    spawn = staticmethod(Beside)
+    sleep = staticmethod(time.sleep)
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="loop", daemon=True)
+        self._thread.start()
+
+    def producer(self, *arguments: Any, **settings: Any) -> Facade:
+        """A producer that is not started."""
+        return Facade(self, AsyncProducer(*arguments, **settings))
+
+    def consumer(self, *arguments: Any, **settings: Any) -> Facade:
+        """A consumer that is not started."""
+        return Facade(self, AsyncConsumer(*arguments, **settings))
+
+    def call(self, function: Callable[..., Any], *arguments: Any, **settings: Any) -> Any:
+        """Call it in the loop, and await what it returns if that is to be awaited."""
+
+        async def called() -> Any:
+            value = function(*arguments, **settings)
+            return await value if isawaitable(value) else value
+
+        return asyncio.run_coroutine_threadsafe(called(), self.loop).result(PATIENCE_S)
+
+    def end(self) -> None:
+        """End the loop."""
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(PATIENCE_S)
+        assert not self._thread.is_alive()
+        self.loop.close()
+
+
+class Facade:
+    """A node whose calls block."""
+
+    def __init__(self, shell: AsyncioShell, node: Any) -> None:
+        self._shell, self._node = shell, node
+
+    def __getattr__(self, name: str) -> Any:
+        if not callable(getattr(type(self._node), name, None)):
+            return self._shell.call(getattr, self._node, name)
+        value = getattr(self._node, name)
+        return lambda *args, **kwargs: self._shell.call(value, *args, **kwargs)
+
+    def __enter__(self) -> Facade:
+        return self.start()
+
+    def __exit__(self, *error: Any) -> None:
+        self._shell.call(self._node.__aexit__, *error)
+
+    def start(self) -> Facade:
+        """Start the node."""
+        self._shell.call(self._node.start)
+        return self
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._iterate(self._node)
+
+    def runs(self, timeout: float | None = None) -> Iterator[Any]:
+        """Runs as they come."""
+        return self._iterate(self._node.runs(timeout))
+
+    def _iterate(self, items: Any) -> Iterator[Any]:
+        while True:
+            try:
+                yield self._shell.call(anext, items)
+            except StopAsyncIteration:
+                return
