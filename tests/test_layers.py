@@ -1,4 +1,4 @@
-"""Who may import whom: protocol <- dafka.core <- dafka.io <- dafka <- streams, bench <- cli."""
+"""Who may import whom: protocol <- dafka.core <- dafka.io <- dafka <- streams, aio, bench <- cli."""
 
 from __future__ import annotations
 
@@ -27,6 +27,9 @@ OUTSIDE_WORLD = (
 )
 """What would make a decision depend on more than its arguments."""
 
+
+GREEN = ("green", "threads", "committer", "tower", "store", "inspector", "producer", "consumer")
+"""Modules of dafka.io that gevent runs; the others are shared by all shells."""
 
 STREAMS_SHELL = ("app", "runner", "feed", "publisher", "signals", "state")
 """Modules of dafka.streams that act; the others decide, and `app` imports those that act late."""
@@ -109,6 +112,23 @@ RULES = [
         rf"dafka\.io\.({'|'.join(NODES)})",
         other("dafka.io", NODES),
         "no node imports another node",
+    ),
+    Rule(
+        rf"dafka\.io\.(?!({'|'.join(GREEN)})$).*",
+        # `sockets` fetches zmq.green when a node of gevent's opens its own.
+        none_of("gevent", *(f"dafka.io.{name}" for name in GREEN)),
+        "what all shells share in dafka.io does not know gevent",
+    ),
+    Rule(
+        r"dafka\.aio(\..*)?",
+        none_of("gevent", "zmq", *(f"dafka.io.{name}" for name in GREEN)),
+        "dafka.aio knows neither gevent, nor what is gevent's in dafka.io, nor ZeroMQ",
+    ),
+    Rule(
+        # The benchmark measures others, whose clients are for asyncio.
+        r"(?!dafka\.(aio|bench)(\.|$)).*",
+        none_of("dafka.aio", "asyncio"),
+        "only dafka.aio and the benchmark import asyncio",
     ),
     Rule(
         r"(?!dafka\.cli(\.|$)).*",
@@ -248,6 +268,7 @@ def test_every_layer_is_looked_at() -> None:
         "dafka.cli",
         "dafka.streams",
         "dafka.threads",
+        "dafka.aio",
     ):
         assert sum(inside(module, layer) for module in MODULES) > 5
     for module in (*(f"dafka.core.{r}" for r in ROLES), *(f"dafka.io.{n}" for n in NODES)):
@@ -275,6 +296,13 @@ def test_every_layer_is_looked_at() -> None:
         ("dafka.io.tower", "from dafka.io.store import Store", "no node imports"),
         ("dafka.io.node", "from dafka.cli import main", "nothing imports the command line"),
         ("dafka.io.node", "import zmq.green as zmq", "only dafka.io.sockets"),
+        ("dafka.io.outbox", "import gevent", "does not know gevent"),
+        ("dafka.io.taking", "from dafka.io.green import GREEN", "does not know gevent"),
+        ("dafka.io.publishing", "import asyncio", "only dafka.aio and the benchmark"),
+        ("dafka.streams.feed", "from dafka.aio import AsyncConsumer", "only dafka.aio and"),
+        ("dafka.aio.shell", "import gevent", "dafka.aio knows neither gevent"),
+        ("dafka.aio.producer", "from dafka.io.producer import Producer", "dafka.aio knows neither"),
+        ("dafka.aio.shell", "import zmq", "dafka.aio knows neither"),
         ("dafka.io.node", "from dafka.bench import rows", "only the command line"),
         ("dafka.bench.rows", "from dafka.cli import main", "nothing imports the command line"),
         ("dafka.bench.roles.nodes", "from dafka.io.store import Store", "by the public API"),
@@ -324,6 +352,9 @@ def test_checker_tells_file_line_and_rule() -> None:
         ("dafka.threads.shell", "import threading\nfrom gevent.event import AsyncResult"),
         ("dafka.io.tower", "import time\nimport gevent\nfrom dafka.core import tower"),
         ("dafka.io.sockets", "import zmq.green"),
+        ("dafka.io.committer", "import gevent\nfrom dafka.io.threads import Threads"),
+        ("dafka.aio.shell", "import asyncio\nfrom dafka.io.shell import Work"),
+        ("dafka.aio.producer", "from dafka.io.publishing import Publishing"),
         ("dafka.bench.roles.raw", "import dafka, zmq\nfrom dafka.bench.work import Work"),
         ("dafka.cli.main", "from gevent import monkey\nimport click, dafka.io.store"),
         ("dafka.streams.state", "import diskcache, os\nfrom dafka.streams import engine"),

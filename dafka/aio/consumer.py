@@ -51,8 +51,8 @@ class AsyncConsumer(Taking, AsyncLife):
         """
         if self._stopped:
             return None
-        run = self._run
-        if run is None or self._at >= len(run.contents) or not self._at % LOOK_EVERY:
+        run, at = self._run, self._at
+        if run is None or at >= len(run.contents) or not at % LOOK_EVERY:
             self._take()
             try:
                 run = await self._ready(timeout)
@@ -60,7 +60,7 @@ class AsyncConsumer(Taking, AsyncLife):
                 self._taken = False
             if run is None:
                 return None
-        at = self._at
+            at = self._at
         self._at = at + 1
         return Record(run.topic, run.partition, run.first + at, run.contents[at])
 

@@ -44,12 +44,12 @@ class Consumer(Taking, GreenLife):
         """
         if self._stopped:
             return None
-        run = self._run
-        if run is None or self._at >= len(run.contents) or not self._at % LOOK_EVERY:
+        run, at = self._run, self._at
+        if run is None or at >= len(run.contents) or not at % LOOK_EVERY:
             run = at_once(self._ready(timeout))
             if run is None:
                 return None
-        at = self._at
+            at = self._at
         self._at = at + 1
         return Record(run.topic, run.partition, run.first + at, run.contents[at])
 

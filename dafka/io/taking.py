@@ -159,7 +159,8 @@ class Taking(Places):
         """The run of which `_at` is the next record to give; others have their turn before."""
         if self._stopped:
             return None
-        await self._let_others_work()
+        if monotonic() - self._yielded >= _YIELD_S:
+            await self._let_others_work()
         run = self._run
         if run is None or self._at >= len(run.contents):
             run = await self._next_run(timeout)
@@ -176,7 +177,8 @@ class Taking(Places):
             self._run = None
             run = run.since(run.first + self._at)
         else:
-            await self._let_others_work()
+            if monotonic() - self._yielded >= _YIELD_S:
+                await self._let_others_work()
             run = await self._next_run(timeout)
         self._given = run
         return run
@@ -247,10 +249,8 @@ class Taking(Places):
         return True
 
     async def _let_others_work(self) -> None:
-        now = monotonic()
-        if now - self._yielded >= _YIELD_S:
-            await self._shell.pause()
-            self._yielded = monotonic()
+        await self._shell.pause()
+        self._yielded = monotonic()
 
 
 def _log_expired(error: RecordsExpired) -> None:
