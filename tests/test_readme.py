@@ -15,6 +15,7 @@ import pytest
 
 import dafka
 from dafka import threads
+from tests.support.shells import GeventShell, ShellNodes
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -54,7 +55,7 @@ def run(*arguments: str, directory: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.io
 def test_the_quickstart_prints_three_records(tmp_path):
-    (quickstart,) = [code for code in CODE if "import dafka" in code]
+    (quickstart,) = [code for code in CODE if "import dafka\n" in code]
     done = run("-c", quickstart, directory=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "0 first\n1 second\n2 third\n"
@@ -66,6 +67,21 @@ def test_the_example_of_threads_prints_what_they_have_done(tmp_path):
     done = run("-c", example, directory=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert sorted(done.stdout.split()) == sorted(str(number * number) for number in range(100))
+
+
+@pytest.mark.io
+def test_the_example_for_asyncio_prints_its_record(tmp_path):
+    (example,) = [code for code in CODE if "dafka.aio" in code]
+    assert example.count('"localhost"') == 1
+    nodes = ShellNodes(tmp_path, GeventShell())
+    try:
+        nodes.cluster()
+        example = example.replace('"localhost"', repr(str(nodes.tower)))
+        done = run("-c", example, directory=tmp_path)
+    finally:
+        nodes.end()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "0 A first event\n"
 
 
 @pytest.mark.io

@@ -1,1 +1,1 @@
-"""The world outside: sockets, disk, clock and greenlets, and the nodes that join them to `core`."""
+"""The world outside: sockets, disk, clock and shells, and the nodes that join them to `core`."""
