@@ -1,4 +1,4 @@
-"""Who may import whom: protocol <- dafka.core <- dafka.io <- dafka <- aio, streams, bench <- cli."""
+"""Who may import whom: protocol <- dafka.core <- dafka.io <- dafka <- aio, streams, bench, cli."""
 
 from __future__ import annotations
 
