@@ -6,6 +6,8 @@ runs, delivers what `Deliver` says and stops reading while `full` is true.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from dafka.beginning import Instant
 from dafka.config import ConsumerConfig
 from dafka.core.actions import Action, Begin, Deliver, Send, Settled, Subscribe
@@ -43,9 +45,19 @@ _MISSED_PAUSE_S = 16.0
 class Consumer(Standing):
     """The consumer's machine."""
 
-    def __init__(self, address: str, config: ConsumerConfig, direct: str) -> None:
-        """`direct` is a second address: answers to it are heard from stores only."""
+    def __init__(
+        self,
+        address: str,
+        config: ConsumerConfig,
+        direct: str,
+        only: Callable[[str, str], bool] = lambda topic, partition: True,
+    ) -> None:
+        """`direct` is a second address: answers to it are heard from stores only.
+
+        `only` says which partitions of which topics are wanted, always the same of each.
+        """
         super().__init__(address, config, direct)
+        self._only = only
         self._stalled = False
         self._settles_at: float | None = None
         self._settled = False
@@ -197,7 +209,7 @@ class Consumer(Standing):
         """Begin with a partition that was never seen before, if its topic is one of ours."""
         topic, name = key
         wish = self._interest.find(topic)
-        if wish is None:
+        if wish is None or not self._only(topic, name):
             self.stats.foreign += 1
             return None, []
         if key in self._positions:

@@ -41,6 +41,7 @@ class Taking(Places):
         config: ConsumerConfig | None = None,
         on_expired: Callable[[RecordsExpired], object] | None = None,
         on_partition: Callable[[Position], object] | None = None,
+        only: Callable[[str, str], bool] | None = None,
         **settings: Any,
     ) -> None:
         """Opens nothing. `settings` are fields of `ConsumerConfig`; `ConfigError` if unusable.
@@ -53,6 +54,8 @@ class Taking(Places):
 
         `on_partition` is called with each partition that is found, and where its delivery begins,
         before the first of its records.
+
+        `only(topic, partition)` says which partitions are wanted; others are left alone.
         """
         super().__init__()
         names = [name for one in topics for name in ([one] if isinstance(one, str) else one)]
@@ -67,7 +70,8 @@ class Taking(Places):
         self._commits = Commits(self.config, self._shell) if self.config.name else None
         self.address = new_address()
         self._direct = new_address()
-        self._machine = core.Consumer(self.address, self.config, self._direct)
+        wanted = () if only is None else (only,)
+        self._machine = core.Consumer(self.address, self.config, self._direct, *wanted)
         self._on_expired = on_expired or _log_expired
         self._on_partition = on_partition
         self._arrived = self._shell.signal()

@@ -18,6 +18,7 @@ from dafka.streams.keyed import Table
 from dafka.streams.stream import Stream
 from dafka.streams.topology import Built, SourceSettings, Topology
 from dafka.streams.windows import Duration, seconds
+from dafka.streams.workers import checked
 
 if TYPE_CHECKING:
     from dafka.streams.runner import Runner
@@ -47,6 +48,8 @@ class App:
         commit_interval: Duration = 0.1,
         outbox_bytes: int = 64 * MIB,
         durability: str = "fsync",
+        workers: Iterable[str] = (),
+        worker: str = "",
         **node: Any,
     ) -> None:
         """Opens nothing. `node` are settings of consumers and producers, such as `tower=`.
@@ -56,6 +59,8 @@ class App:
         all partitions are known. `commit_interval`: what has been done is saved this often, and
         whenever there is nothing else to do. `outbox_bytes`: no more is read while so much waits
         to be acknowledged. `durability`: "fsync" survives power loss, "os" only the process.
+        `workers`: the names of the processes that share the work, the same list in all of them;
+        `worker`: which of them this one is.
         """
         if not isinstance(name, str) or not name:
             raise ConfigError(f"the name of an application is {name!r}: it must be some text")
@@ -64,7 +69,8 @@ class App:
         if type(outbox_bytes) is not int or outbox_bytes <= 0:
             raise ConfigError(f"outbox_bytes is {outbox_bytes!r}: it must be a number of bytes")
         self.name = name
-        self.topology = Topology()
+        self.worker = worker
+        self.topology = Topology(checked(name, workers, worker))
         self.state = fspath(state)
         self.durability = durability
         self.outbox_bytes = outbox_bytes
@@ -125,6 +131,9 @@ class App:
             raise ConfigError(f"application {self.name!r} needs state=…, a directory of its own")
         if not self.topology.sources:
             raise ConfigError(f"application {self.name!r} has no source")
+        if self.topology.workers is not None and not self.worker:
+            names = ", ".join(self.topology.workers.names)
+            raise ConfigError(f"say which worker this is: worker=…, one of {names}")
         if self._runner is not None and self._runner.running:
             raise ConfigError(f"application {self.name!r} is running already")
         self._runner = Runner(self)
@@ -149,7 +158,7 @@ class App:
         return self.items(table).get(key)
 
     def items(self, table: Table[K, V]) -> dict[K, V]:
-        """A copy of what a table says at the moment."""
+        """A copy of what a table says at the moment; of workers each has its own keys."""
         if self._runner is None:
             raise Closed(f"application {self.name!r} has not been run yet")
         return table_items(self._runner.engine.state(table.node), table)

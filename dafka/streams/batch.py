@@ -30,9 +30,22 @@ class Batch:
     offsets: Sequence[int] = ()
     run: Run | None = None
     """Where the records come from; None if they are results, which no single record has led to."""
+    origin: tuple[str, str] | None = None
+    """The same, by topic and partition, of what another worker has read."""
 
     def __len__(self) -> int:
         return len(self.values)
+
+    @property
+    def place(self) -> tuple[str, str] | None:
+        """The topic and the partition that the records come from."""
+        return self.origin if self.run is None else (self.run.topic, self.run.partition)
+
+    @property
+    def partition(self) -> str:
+        """The partition that the records come from, or nothing."""
+        place = self.place
+        return "" if place is None else place[1]
 
     def select(self, chosen: Sequence[Any]) -> Batch:
         """The records whose place in `chosen` is true."""

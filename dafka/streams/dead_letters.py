@@ -18,6 +18,7 @@ def letter(fault: Fault) -> bytes:
     }
     if fault.topic:
         told |= {"topic": fault.topic, "partition": fault.partition, "offset": fault.offset}
+    if fault.content is not None:
         try:
             told["text"] = fault.content.decode()
         except UnicodeDecodeError:

@@ -38,7 +38,7 @@ def _text(topology: Topology) -> str:
             if of is node
         ]
         detail = f": {node.detail}" if node.detail else ""
-        keeps = ", keeps state" if node.keeps else ""
+        keeps = ", keeps state" if node.keeps and not node.relays else ""
         arrow = f" -> {', '.join(given)}" if given else ""
         lines.append(f"{node.name}{detail}{keeps}{arrow}")
     return "\n".join(lines)
@@ -53,7 +53,7 @@ def _graphviz(topology: Topology) -> str:
     lines = ["digraph topology {", "  rankdir=LR;", '  node [shape=box, fontname="sans-serif"];']
     for node, number in numbers.items():
         label = _label(node).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        shape = ", shape=cylinder" if node.keeps else ""
+        shape = ", shape=cylinder" if node.keeps and not node.relays else ""
         lines.append(f'  {number} [label="{label}"{shape}];')
     for parent, node, label in _edges(topology):
         told = f' [label="{label}"]' if label else ""
@@ -66,7 +66,7 @@ def _mermaid(topology: Topology) -> str:
     lines = ["flowchart LR"]
     for node, number in numbers.items():
         label = _label(node).replace('"', "#quot;").replace("\n", "<br/>")
-        left, right = ("[(", ")]") if node.keeps else ("[", "]")
+        left, right = ("[(", ")]") if node.keeps and not node.relays else ("[", "]")
         lines.append(f'  {number}{left}"{label}"{right}')
     for parent, node, label in _edges(topology):
         arrow = f"-- {label} -->" if label else "-->"

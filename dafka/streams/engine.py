@@ -15,12 +15,14 @@ import msgspec
 
 from dafka.core.run import Run
 from dafka.streams.batch import Batch
+from dafka.streams.clocks import Clocks
 from dafka.streams.dead_letters import letter
 from dafka.streams.errors import DeadLetter, Fault, OnError, StreamError
+from dafka.streams.exchange import Exchange
 from dafka.streams.keyed_state import Row, Store
 from dafka.streams.operators import Operator, Source
 from dafka.streams.topology import Built, Node, Topology
-from dafka.streams.watermark import Key, Watermark
+from dafka.streams.watermark import Mark, Relayed, Told
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.decode
@@ -46,7 +48,7 @@ class Changes:
     """Contents to publish, by topic, in order."""
 
 
-class Engine:
+class Engine(Clocks):
     """A topology at work."""
 
     def __init__(
@@ -54,16 +56,19 @@ class Engine:
         topology: Topology,
         settings: Settings,
         *,
+        worker: str = "",
         clock: Callable[[], float] = lambda: 0.0,
         on_skip: Callable[[Fault], object] = lambda _: None,
     ) -> None:
-        """`clock` tells the seconds that metrics count; `on_skip` is told of skipped records."""
+        """`worker`: which of the topology's workers this is, if there are any.
+
+        `clock` tells the seconds that metrics count; `on_skip` is told of skipped records.
+        """
+        super().__init__(topology, worker, settings.idle_s, settings.settle_s)
         self._settings = settings
         self._clock = clock
         self._on_skip = on_skip
         self.outputs: dict[str, list[bytes]] = {}
-        self.watermarks: dict[Node, Watermark] = {}
-        self._by_topic: dict[str, Node] = {}
         self._operators: dict[Node, Operator] = {}
         self._children: dict[Node, dict[int, list[tuple[Node, int]]]] = {}
         self._advanced: dict[Node, float] = {}
@@ -86,11 +91,6 @@ class Engine:
         for port, (parent, output) in enumerate(node.parents):
             self._children[parent].setdefault(output, []).append((node, port))
         self._advanced[node] = -inf
-        if node.source is not None:
-            self.watermarks[node] = Watermark(
-                self._settings.idle_s, self._settings.settle_s, node.source.partitions
-            )
-            self._by_topic.update(dict.fromkeys(node.source.topics, node))
 
     # State that outlives the process
 
@@ -99,8 +99,7 @@ class Engine:
         self._kept = []
         stores = {}
         for operator in self._operators.values():
-            if operator.name in numbers:
-                assert operator.store is not None
+            if operator.name in numbers and operator.store is not None:
                 stores[numbers[operator.name]] = operator.store
                 prefix = b"s" + numbers[operator.name].to_bytes(2, "big")
                 self._kept.append((prefix, operator.store))
@@ -108,42 +107,15 @@ class Engine:
             kind = key[:1]
             if kind == b"s":
                 stores[int.from_bytes(key[1:3], "big")].load(value)
-            elif kind == b"i":
-                self._restore_mark(key, value)
-            elif kind == b"w":
-                self._restore_watermark(key, value)
+            else:
+                self.restore_clock(key, value)
         for operator in self._operators.values():
             operator.loaded()
-        self._advance_nodes(final=False)
-
-    def _restore_mark(self, key: bytes, value: bytes) -> None:
-        topic, partition = _decode(key[1:])
-        node = self._by_topic.get(topic)
-        if node is None:
-            return  # not read any more
-        mark = self.watermarks[node].mark((topic, partition))
-        mark.next, mark.maximum, mark.idle = _decode(value)
-
-    def _restore_watermark(self, key: bytes, value: bytes) -> None:
-        for node, watermark in self.watermarks.items():
-            if node.name == key[1:].decode():
-                watermark.time = _decode(value)
+        self._advance_nodes()
 
     def collect(self) -> Changes:
         """What has happened since the last call: to be written down all together, or not at all."""
-        rows: list[Row] = []
-        for watermark in self.watermarks.values():
-            for key, mark in watermark.marks.items():
-                if mark.changed:
-                    mark.changed = False
-                    rows.append(
-                        (b"i" + _encode(key), _encode((mark.next, mark.maximum, mark.idle)))
-                    )
-        if rows:
-            rows += [
-                (b"w" + node.name.encode(), _encode(watermark.time))
-                for node, watermark in self.watermarks.items()
-            ]
+        rows = self.collect_clocks()
         for prefix, store in self._kept:
             rows += [(prefix + key, value) for key, value in store.changes()]
         outputs = {topic: list(contents) for topic, contents in self.outputs.items() if contents}
@@ -157,51 +129,47 @@ class Engine:
         """Take a run, the next of its partition."""
         node = self._by_topic[run.topic]
         watermark = self.watermarks[node]
-        mark = watermark.mark((run.topic, run.partition))
+        mark = self.mark(node, (run.topic, run.partition))
         run = run.since(mark.next)
         if not run.contents:
             return
         operator = self._operators[node]
+        mark.next = run.next
+        if isinstance(watermark, Relayed) and isinstance(operator, Exchange):
+            self._hear(node, operator, watermark, mark, run)
+            return
         assert isinstance(operator, Source)
         began = self._clock()
         batch, maximum = operator.read(run, mark.maximum)
         operator.counts.seconds += self._clock() - began
-        mark.next = run.next
         watermark.saw(mark, maximum)
         self._send(node, 0, batch)
 
-    def know(self, keys: Iterable[Key]) -> None:
-        """These partitions exist, whether or not there has been a record of them."""
-        for key in keys:
-            self.watermarks[self._by_topic[key[0]]].mark(key)
-
-    def waited(self, topic: str, seconds: float) -> None:
-        """There was nothing left to read of a topic for so long."""
-        self.watermarks[self._by_topic[topic]].waited(seconds)
+    def _hear(
+        self, node: Node, operator: Exchange, watermark: Relayed, mark: Mark, run: Run
+    ) -> None:
+        """Take what a worker has said."""
+        for content in run.contents:
+            began = self._clock()
+            said = operator.heard(content)
+            operator.counts.seconds += self._clock() - began
+            if isinstance(said, Told):
+                watermark.told(mark, said)
+                continue
+            watermark.spoke(mark)
+            operator.counts.records_out += len(said)
+            self._send(node, 0, said)
 
     def advance(self, now: float) -> None:
         """See how far event time has come, and close what is over. `now`: monotonic seconds."""
         for watermark in self.watermarks.values():
             watermark.advance(now)
-        self._advance_nodes(final=False)
+        self._advance_nodes()
 
     def finish(self) -> None:
-        """Nothing will come any more: close everything."""
-        self._advance_nodes(final=True)
-
-    def expected(self, topic: str) -> int:
-        """How many partitions a topic has at least."""
-        source = self._by_topic[topic].source
-        return max(1, source.partitions) if source and len(source.topics) == 1 else 1
-
-    def positions(self, topic: str) -> dict[str, int]:
-        """The next offset to process of each partition of a topic that there are records of."""
-        marks = self.watermarks[self._by_topic[topic]].marks
-        return {name: mark.next for (of, name), mark in marks.items() if of == topic}
-
-    def watermark(self, topic: str) -> float:
-        """How far the event time of a topic has come."""
-        return self.watermarks[self._by_topic[topic]].time
+        """Nothing more will be read: close all that is not waiting for other workers."""
+        self.finish_sources()
+        self._advance_nodes()
 
     def state(self, node: Node) -> dict[Any, Any]:
         """What the operator of a node that has no windows keeps, by key."""
@@ -231,14 +199,17 @@ class Engine:
                 counts.records_out += len(one)
                 self._send(child, number, one)
 
-    def _advance_nodes(self, *, final: bool) -> None:
+    def _advance_nodes(self) -> None:
         for node, operator in self._operators.items():
-            if not node.timed:
+            if isinstance(operator, Exchange):
+                operator.tell(self.told(node))
+            if not node.timed or node.relays:
                 continue
-            time = inf if final else self._time(node)
+            told = self.told(node)
+            time = inf if told.final else told.time - node.delay
             if time <= self._advanced[node]:
                 continue
-            if not final:
+            if not told.final:
                 self._advanced[node] = time
             began = self._clock()
             batch = operator.advance(time)
@@ -246,13 +217,6 @@ class Engine:
             if batch is not None:
                 operator.counts.records_out += len(batch)
                 self._send(node, 0, batch)
-
-    def _time(self, node: Node) -> float:
-        """How far event time has come where a node gets its records."""
-        roots = [self.watermarks[root] for root in node.roots]
-        active = [one.time for one in roots if not one.idle]
-        time = min(active) if active else max([one.time for one in roots], default=-inf)
-        return time - node.delay
 
     def _fault(self, fault: Fault) -> None:
         policy = self._settings.on_error

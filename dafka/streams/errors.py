@@ -37,7 +37,8 @@ class Fault:
     topic: str = ""
     partition: str = ""
     offset: int = -1
-    content: bytes = b""
+    content: bytes | None = None
+    """None: there is none, or another worker has read it."""
 
     def __str__(self) -> str:
         where = (

@@ -15,10 +15,23 @@ from dafka.core.run import Run
 class Feed:
     """The records of one topic, from the positions where an earlier life stopped."""
 
-    def __init__(self, topic: str, start: dict[str, int], settings: dict[str, Any]) -> None:
-        """Opens nothing. Partitions that `start` does not name begin at their earliest record."""
+    def __init__(
+        self,
+        topic: str,
+        start: dict[str, int],
+        settings: dict[str, Any],
+        wanted: Callable[[str, str], bool] | None = None,
+    ) -> None:
+        """Opens nothing. Partitions that `start` does not name begin at their earliest record.
+
+        `wanted` says which partitions are read; the others are counted.
+        """
         self.topic = topic
-        self.consumer = dafka.Consumer(topic, start=start or "earliest", **settings)
+        self.others: set[str] = set()
+        """Partitions that are not wanted."""
+        self._wanted = wanted
+        only = None if wanted is None else self._is_wanted
+        self.consumer = dafka.Consumer(topic, start=start or "earliest", only=only, **settings)
         self.quiet_s = 0.0
         """How long there has been nothing to read."""
         self._run: Run | None = None
@@ -70,6 +83,12 @@ class Feed:
             return []
         self.known = len(names)
         return [(self.topic, name) for name in names]
+
+    def _is_wanted(self, topic: str, partition: str) -> bool:
+        wanted = self._wanted is None or self._wanted(topic, partition)
+        if not wanted:
+            self.others.add(partition)
+        return wanted
 
     def _read(self, arrived: Event, on_error: Callable[[BaseException], None]) -> None:
         try:

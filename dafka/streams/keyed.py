@@ -134,7 +134,7 @@ class Keyed(Stream[V], Generic[K, V]):
             lambda b: StreamJoin(
                 b.name, b.on_fault, combine, width, late, kind, types, delay=b.delay
             ),
-            [self.port, other.port],
+            [gathered(self), gathered(other)],
             name,
             detail=f"{kind}, within {width:g} s",
             lateness=late if kind == "inner" else late + width,
@@ -165,7 +165,7 @@ class Keyed(Stream[V], Generic[K, V]):
         node = self.topology.add(
             "join",
             build,
-            [self.port, table.port],
+            [gathered(self), table.port],
             name,
             detail=f"{kind}, table {when}",
             lateness=lateness if temporal else 0.0,
@@ -181,7 +181,7 @@ class Keyed(Stream[V], Generic[K, V]):
     def _keeping(
         self, kind: str, build: Callable[[Built], op.Operator], name: str, keeps: str
     ) -> Port:
-        return self.topology.add(kind, build, [self.port], name, keeps=keeps), 0
+        return self.topology.add(kind, build, [gathered(self)], name, keeps=keeps), 0
 
 
 class Table(Keyed[K, V]):
@@ -237,13 +237,18 @@ class WindowedStream(Generic[K, V]):
         node: Node = stream.topology.add(
             kind,
             build,
-            [stream.port],
+            [gathered(stream)],
             name,
             detail=f"{window}, lateness {lateness:g} s" if lateness else str(window),
             lateness=lateness,
             keeps=f"{kind}, {window}",
         )
-        return Keyed(stream.topology, (node, 0), Result)
+        return Keyed(stream.topology, (node, 0), Result[Any, fold.kind])  # type: ignore[name-defined]
+
+
+def gathered(stream: Keyed[Any, Any]) -> Port:
+    """Where a stream's records are such that those of a key are with one worker."""
+    return stream.topology.gathered(stream.port, check_kind(stream.kind or Any))
 
 
 def check_keyed(stream: Stream[Any], what: str) -> None:

@@ -16,6 +16,8 @@ from dafka.streams.errors import StreamError
 
 _SCALARS = frozenset({str, int, float, bytes, bool, type(None)})
 _KEYS = _SCALARS | {tuple}
+_LEAST, _MOST = -(1 << 63), (1 << 64) - 1
+"""MessagePack has no larger integers."""
 _TRIED = 1000
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -23,6 +25,40 @@ _rows = msgspec.msgpack.Decoder(tuple[Any, Any, msgspec.Raw])
 
 Row = tuple[bytes, bytes | None]
 """A key, and what is written under it; None: nothing any more."""
+
+
+class Form:
+    """How values of one type are written, such that they come back as they were."""
+
+    def __init__(
+        self,
+        operator: str,
+        kind: Any = Any,
+        complaint: str = "state cannot be saved",
+        trials: int = _TRIED,
+    ) -> None:
+        """`complaint` is what it means that values cannot be written; `trials` are read back."""
+        self.decode = _decoder(kind).decode
+        self._operator = operator
+        self._complaint = complaint
+        self._trials = trials
+
+    def encode(self, value: Any) -> bytes:
+        """Write a value; `StreamError` if that cannot be."""
+        try:
+            data = _encode(value)
+            if self._trials:
+                # What comes back as something else would change results.
+                self._trials -= 1
+                back = self.decode(data)
+                if back != value and repr(back) != repr(value):
+                    raise TypeError(f"{value!r} would come back as {back!r}")
+        except (TypeError, ValueError, OverflowError) as error:
+            raise StreamError(
+                f"operator {self._operator}: its {self._complaint}: {error}. Name the type of "
+                "the values with type=…, or keep numbers, text, lists and dicts"
+            ) from error
+        return data
 
 
 class Store:
@@ -37,9 +73,8 @@ class Store:
         self._new: set[tuple[Any, Any]] = set()
         """Those of them that have no row yet: if they vanish, nothing need be written."""
         self._operator = operator
-        self._default = _decoder(kind)
-        self._decoders = {group: _decoder(one) for group, one in (kinds or {}).items()}
-        self._trials = _TRIED
+        self._default = Form(operator, kind)
+        self._forms = {group: Form(operator, one) for group, one in (kinds or {}).items()}
 
     def __len__(self) -> int:
         return sum(map(len, self.groups.values()))
@@ -93,38 +128,25 @@ class Store:
             if bucket is None or key not in bucket:
                 yield name, None
             else:
-                yield name, _encode((group, key, msgspec.Raw(self._encoded(group, bucket[key]))))
+                yield (
+                    name,
+                    _encode((group, key, msgspec.Raw(self._form(group).encode(bucket[key])))),
+                )
 
     def load(self, row: bytes) -> None:
         """Take in a row that was written."""
         try:
             group, key, value = _rows.decode(row)
-            group = _hashable(group)
-            self.groups.setdefault(group, {})[_hashable(key)] = self._decode(group, value)
+            group = hashable(group)
+            self.groups.setdefault(group, {})[hashable(key)] = self._form(group).decode(value)
         except msgspec.MsgspecError as error:
             raise StreamError(
                 f"operator {self._operator}: its state cannot be read: {error}. Where a type has "
                 "changed, give new fields a default, or begin anew with another directory"
             ) from error
 
-    def _decode(self, group: Any, data: bytes | msgspec.Raw) -> Any:
-        return self._decoders.get(group, self._default).decode(data)
-
-    def _encoded(self, group: Any, value: Any) -> bytes:
-        try:
-            data = _encode(value)
-            if self._trials:
-                # What comes back as something else would change results by a restart.
-                self._trials -= 1
-                back = self._decode(group, data)
-                if back != value and repr(back) != repr(value):
-                    raise TypeError(f"{value!r} would come back as {back!r}")
-        except (TypeError, ValueError, OverflowError) as error:
-            raise StreamError(
-                f"operator {self._operator}: its state cannot be saved: {error}. Name the type of "
-                "the values with type=…, or keep numbers, text, lists and dicts"
-            ) from error
-        return data
+    def _form(self, group: Any) -> Form:
+        return self._forms.get(group, self._default)
 
 
 def _decoder(kind: Any) -> msgspec.msgpack.Decoder[Any]:
@@ -146,6 +168,8 @@ def check_keys(keys: Sequence[Any]) -> None:
     """Raise `TypeError` unless state can be kept under each of these keys."""
     kinds = set(map(type, keys))
     if kinds <= _SCALARS:
+        if not kinds.isdisjoint((int, float)):
+            _check_numbers([key for key in keys if type(key) in (int, float)])
         return
     if not kinds <= _KEYS:
         name = min(kind.__name__ for kind in kinds - _KEYS)
@@ -163,12 +187,29 @@ def in_order(keys: dict[Any, Any]) -> list[Any]:
         return sorted(keys, key=lambda key: (type(key).__name__, repr(key)))
 
 
+def _check_numbers(keys: list[float]) -> None:
+    if any(key != key for key in keys):
+        raise TypeError("a key is not a number (nan), which is equal to no key")
+    for key in keys:
+        if type(key) is int and not _LEAST <= key <= _MOST:
+            raise TypeError(f"the key {key} is too large: an integer of 64 bits fits")
+
+
 def _canonical(key: Any) -> Any:
-    """The same for keys that are equal: 1 and 1.0 are one key, so they must be one row."""
-    if type(key) is float and key.is_integer():
+    """The same for keys that are equal: 1, 1.0 and True are one key, so they must be one row."""
+    kind = type(key)
+    if kind is tuple:
+        return tuple(map(_canonical, key))
+    if kind is bool or (kind is float and key.is_integer() and _LEAST <= key <= _MOST):
         return int(key)
-    return tuple(map(_canonical, key)) if type(key) is tuple else key
+    return key
 
 
-def _hashable(key: Any) -> Any:
-    return tuple(map(_hashable, key)) if type(key) is list else key
+def key_bytes(key: Any) -> bytes:
+    """A key as bytes, the same for keys that are equal."""
+    return _encode(_canonical(key))
+
+
+def hashable(key: Any) -> Any:
+    """A key as it was before it was written."""
+    return tuple(map(hashable, key)) if type(key) is list else key

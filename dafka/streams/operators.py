@@ -57,13 +57,13 @@ class Operator:
 
         def failed(index: int, error: Exception) -> None:
             self.counts.errors += 1
-            run = batch.run
-            if run is None or not batch.offsets:
+            place, run = batch.place, batch.run
+            if place is None or not batch.offsets:
                 self._on_fault(Fault(self.name, error))
                 return
             offset = batch.offsets[index]
-            content = run.contents[offset - run.first]
-            self._on_fault(Fault(self.name, error, run.topic, run.partition, offset, content))
+            content = None if run is None else run.contents[offset - run.first]
+            self._on_fault(Fault(self.name, error, *place, offset, content))
 
         return failed
 

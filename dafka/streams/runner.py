@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import gevent
@@ -28,6 +29,9 @@ from dafka.streams.topology import APPLICATION
 
 if TYPE_CHECKING:
     from dafka.streams.app import App
+
+Wanted = Callable[[str, str], bool]
+"""Says whether a partition of a topic is read."""
 
 PART_RECORDS = 4096
 """Most records that are processed at once."""
@@ -53,14 +57,22 @@ class Runner:
         self._app = app
         self._limited = LimitedLog(logger)
         self.engine = Engine(
-            app.topology, app.settings, clock=time.perf_counter, on_skip=self._skipped
+            app.topology,
+            app.settings,
+            worker=app.worker,
+            clock=time.perf_counter,
+            on_skip=self._skipped,
         )
         self._threads = Threads(1)
-        self._state = State(app.state, app.name, app.durability, new_address)
-        self._feeds: list[Feed] = []
+        workers = self._workers = app.topology.workers
+        place = () if workers is None else (app.worker, *workers.names)
+        self._state = State(app.state, app.name, app.durability, self._new_name, place)
+        self._sources: list[Feed] = []
+        self._relayed: list[Feed] = []
+        """What workers hand over."""
         self._publishers: dict[str, Publisher] = {}
         self._arrived = Event()
-        self._stopping = False
+        self._stopping = self._finishing = False
         self._failed: BaseException | None = None
         self._looked = self._committed = 0.0
         self._fresh = False
@@ -101,7 +113,7 @@ class Runner:
 
     def _open(self) -> None:
         app = self._app
-        topics = app.topology.sinks
+        topics = [*app.topology.sinks, *app.topology.exchanged]
         if isinstance(app.settings.on_error, DeadLetter):
             topics = list(dict.fromkeys([*topics, app.settings.on_error.topic]))
         try:
@@ -114,14 +126,36 @@ class Runner:
                 self._publishers[topic] = publisher
                 publisher.start(self._fail)
             for topic in app.topology.topics:
-                feed = Feed(topic, self.engine.positions(topic), app.node_settings)
-                self._feeds.append(feed)
-                feed.start(self._arrived, self._fail)
+                self._feed(topic, self._sources, None if self._workers is None else self._is_mine)
+            for topic in self.engine.relayed:
+                self.engine.know([(topic, self._state.outgoing[topic].partition)])
+                self._feed(topic, self._relayed, self._is_of_a_worker)
         except BaseException:
             self._close()
             raise
         self._looked = self._committed = time.monotonic()
         logger.info("streams started app=%s state=%s", app.name, self._state.directory)
+
+    def _feed(self, topic: str, feeds: list[Feed], wanted: Wanted | None) -> None:
+        feed = Feed(topic, self.engine.positions(topic), self._app.node_settings, wanted)
+        feeds.append(feed)
+        feed.start(self._arrived, self._fail)
+
+    @property
+    def _feeds(self) -> list[Feed]:
+        return [*self._sources, *self._relayed]
+
+    def _is_mine(self, topic: str, partition: str) -> bool:
+        assert self._workers is not None
+        return self._workers.owner(topic, partition) == self._app.worker
+
+    def _is_of_a_worker(self, topic: str, partition: str) -> bool:
+        assert self._workers is not None
+        return self._workers.writer(partition) is not None
+
+    def _new_name(self) -> str:
+        name, workers = new_address(), self._workers
+        return name if workers is None else workers.sign(self._app.worker, name)
 
     def _end(self, drained: bool) -> None:
         """Save, and wait for acknowledgements: a moment, or if all was read for all of them."""
@@ -163,7 +197,11 @@ class Runner:
             self._check()
             self._count_waiting()
             if drain_s is not None and self._drained(drain_s):
-                return
+                # Others may still have something for us.
+                self._finishing = True
+                self.engine.finish()
+                if self.engine.finished and not any(feed.ready for feed in self._relayed):
+                    return
             feed = None if self._full() else self._next()
             if feed is not None:
                 self._process(feed)
@@ -188,8 +226,10 @@ class Runner:
 
     def _drained(self, quiet_s: float) -> bool:
         """Whether all there is has been read: nothing has come for so long."""
-        for feed in self._feeds:
-            complete = feed.known >= self.engine.expected(feed.topic)
+        if self._finishing:
+            return True
+        for feed in self._sources:
+            complete = feed.known + len(feed.others) >= self.engine.expected(feed.topic)
             patience = 0.0 if complete else _EMPTY_S
             if feed.quiet_s < quiet_s + patience:
                 return False
@@ -202,7 +242,8 @@ class Runner:
 
     def _next(self) -> Feed | None:
         """Of the topics that have something, the one whose event time is least."""
-        ready = [feed for feed in self._feeds if feed.ready]
+        feeds = self._relayed if self._finishing else self._feeds
+        ready = [feed for feed in feeds if feed.ready]
         if len(ready) < 2:
             return ready[0] if ready else None
         return min(ready, key=lambda feed: self.engine.watermark(feed.topic))
@@ -227,13 +268,15 @@ class Runner:
             gevent.sleep(_ACK_PAUSE_S)
             return
         self._arrived.clear()
-        if not any(feed.ready for feed in self._feeds) and self._failed is None:
+        if self._next() is None and self._failed is None:
             self._arrived.wait(_LOOK_S)
 
     def _commit(self) -> None:
         """Save what has been done, then publish what came of it."""
         for feed in self._feeds:
             self.engine.know(feed.found())
+        for feed in self._sources:
+            self.engine.know_others(feed.topic, len(feed.others))
         self.engine.advance(time.monotonic())
         changes = self.engine.collect()
         acknowledged = self._acknowledged()

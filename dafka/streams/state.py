@@ -4,7 +4,7 @@ Beside `dafka.io.log` the only importer of diskcache. A record log takes runs; h
 kind change together in one transaction, which a log cannot do. Plain blocking code, to be called
 by one thread. Nothing is ever unpickled.
 
-    "a"                       the application's name, and the format
+    "a"                       the format, the application's name, and its worker and all workers
     "n"                       numbers of the operators that keep something, and what they keep
     "i" topic, partition      the next offset, the greatest event time, whether it is idle
     "w" source                how far its event time has come
@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,13 +95,23 @@ class State:
     """The rows of one application in a directory, which one process uses at a time."""
 
     def __init__(
-        self, directory: str, name: str, durability: str, new_name: Callable[[], str]
+        self,
+        directory: str,
+        name: str,
+        durability: str,
+        new_name: Callable[[], str],
+        place: Sequence[str] = (),
     ) -> None:
-        """Opens nothing. `new_name` makes the names of partitions."""
+        """Opens nothing. `new_name` makes the names of partitions.
+
+        `place`: which worker of the application this is, and all their names; nothing if it has
+        none.
+        """
         self.directory = Path(directory).absolute()
         self.known: Known = {}
         self.outgoing: dict[str, Outgoing] = {}
         self._name = name
+        self._place = list(place)
         self._synchronous = SYNCHRONOUS[durability]
         self._new_name = new_name
         self._lock: DirectoryLock | None = None
@@ -207,9 +217,9 @@ class State:
                     f"{self.directory} has another program's data: give the application a "
                     "directory of its own"
                 )
-            self._write([(_NAME, _encode((_FORMAT, self._name)))], [])
+            self._write([(_NAME, _encode((_FORMAT, self._name, *self._place)))], [])
             return
-        form, name = msgspec.msgpack.decode(row)
+        form, name, *place = msgspec.msgpack.decode(row)
         if form != _FORMAT:
             raise StoreError(
                 f"{self.directory} has the unknown format {form!r}: use the Dafka that wrote it"
@@ -218,6 +228,12 @@ class State:
             raise ConfigError(
                 f"{self.directory} is the state of application {name!r}, not {self._name!r}: each "
                 "application needs a directory of its own"
+            )
+        if place != self._place:
+            raise ConfigError(
+                f"{self.directory} is the state of {_called(place)}, not of {_called(self._place)}"
+                ": each worker needs a directory of its own, and another list of workers new ones, "
+                "for all of them: they begin at the earliest records"
             )
 
     def _load_outgoing(self) -> None:
@@ -241,6 +257,10 @@ class State:
                 out = self.outgoing[topic] = Outgoing(len(self.outgoing), self._new_name(), 0)
                 put.append(_outgoing_row(topic, out))
         self._write(put, [])
+
+
+def _called(place: Sequence[str]) -> str:
+    return f"worker {place[0]!r} of {', '.join(place[1:])}" if place else "an application alone"
 
 
 def _outgoing_row(topic: str, out: Outgoing) -> tuple[bytes, bytes]:

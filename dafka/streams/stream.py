@@ -52,7 +52,7 @@ class Stream(Generic[V]):
         """Give each value a key: text, a number, bytes, a bool, None, or a tuple of those."""
         from dafka.streams.keyed import Keyed
 
-        return Keyed(*self._then("key_by", op.KeyBy, function, name), self.kind)
+        return Keyed(*self._then("key_by", op.KeyBy, function, name, together=False), self.kind)
 
     def merge(self, *others: Stream[V], name: str = "") -> Stream[V]:
         """This stream's values and those of others."""
@@ -85,7 +85,12 @@ class Stream(Generic[V]):
         self.topology.add("to", build, [self.port], name, detail=detail, sink=topic, codec=codec)
 
     def _then(
-        self, kind: str, operator: type[op.Map], function: Callable[..., Any], name: str
+        self,
+        kind: str,
+        operator: type[op.Map],
+        function: Callable[..., Any],
+        name: str,
+        **rest: Any,
     ) -> tuple[Topology, Port]:
         if not callable(function):
             raise ConfigError(f"{kind} takes a function, not {type(function).__name__}")
@@ -95,6 +100,7 @@ class Stream(Generic[V]):
             [self.port],
             name,
             detail=_called(function),
+            **rest,
         )
         return self.topology, (node, 0)
 

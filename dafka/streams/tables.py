@@ -32,7 +32,7 @@ class Latest(Operator):
 
     def take(self, batch: Batch, port: int) -> Sequence[Batch]:
         """Remember, and hand on every change."""
-        partition = batch.run.partition if batch.run is not None else ""
+        partition = batch.partition
         times = batch.times or [0.0] * len(batch)
         offsets = batch.offsets or range(len(batch))
         ordered = batch.times is not None
@@ -130,7 +130,7 @@ class TemporalJoin(Operator):
         """Keep the records, and the versions of the table."""
         times = batch.times or ()
         rows = zip(times, batch.bounds or times, batch.keys or (), batch.values, strict=True)
-        partition = batch.run.partition if batch.run is not None else ""
+        partition = batch.partition
         offsets = batch.offsets or range(len(batch))
         for (time, bound, key, value), offset in zip(rows, offsets, strict=True):
             is_late = time < self._closed or time + self._tolerance < bound

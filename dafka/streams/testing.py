@@ -12,9 +12,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import replace
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from dafka.core.run import Run
@@ -30,26 +30,52 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Driver:
-    """An application at work in a test. Event time moves on with each `send`."""
+@dataclass
+class _Life:
+    """A process of the application, and what it has saved."""
 
-    def __init__(self, app: App) -> None:
+    worker: str
+    engine: Engine
+    rows: dict[bytes, bytes] = field(default_factory=dict)
+    known: Known = field(default_factory=dict)
+
+
+class Driver:
+    """An application at work in a test. Event time moves on with each `send`.
+
+    If the application has workers, all of them are at work.
+    """
+
+    def __init__(self, app: App, *, chance: Callable[[int], int] | None = None) -> None:
+        """With `chance`, what workers hand each other comes in any order, and some of it later.
+
+        `chance(n)` says a number below n, as `random.Random(7).randrange` does.
+        """
         self.skipped: list[Fault] = []
         """Records that were skipped, or sent to the dead-letter topic."""
         self._app = app
+        self._chance = chance
+        self._workers = app.topology.workers
         self._now = 0.0
-        self._rows: dict[bytes, bytes] = {}
-        self._known: Known = {}
         self._next: dict[tuple[str, str], int] = defaultdict(int)
+        self._others: dict[str, set[str]] = defaultdict(set)
         self._published: dict[str, list[bytes]] = defaultdict(list)
-        self._begin()
+        self._handed: dict[tuple[str, str], list[bytes]] = defaultdict(list)
+        """What workers have handed each other, by topic and partition."""
+        names = ("",) if self._workers is None else self._workers.names
+        self._lives = {name: _Life(name, self._engine(name)) for name in names}
+        for life in self._lives.values():
+            self._begin(life)
 
-    def _begin(self) -> None:
+    def _engine(self, worker: str) -> Engine:
         settings = replace(self._app.settings, settle_s=0.0)
-        self.engine = Engine(self._app.topology, settings, on_skip=self.skipped.append)
-        self._known = lay_out(self._app.topology, self._known, "the test")
-        self.engine.restore(sorted(self._rows.items()), numbers(self._known))
-        self._save()
+        return Engine(self._app.topology, settings, worker=worker, on_skip=self.skipped.append)
+
+    def _begin(self, life: _Life) -> None:
+        life.engine = self._engine(life.worker)
+        life.known = lay_out(self._app.topology, life.known, "the test")
+        life.engine.restore(sorted(life.rows.items()), numbers(life.known))
+        self._save(life)
 
     # What happens
 
@@ -60,35 +86,51 @@ class Driver:
 
     def send_contents(self, topic: str, contents: Iterable[bytes], *, partition: str = "A") -> None:
         """The same with contents as they are."""
-        self._source(topic)
+        self.know(topic, partition)
         key = (topic, partition)
         run = Run(topic, partition, self._next[key], list(contents))
         self._next[key] = run.next
-        self.engine.process(run)
-        self.engine.advance(self._now)
-        self._save()
+        life = self._reader(topic, partition)
+        life.engine.process(run)
+        self._look(life)
+        self._hand_over()
 
     def know(self, topic: str, *partitions: str) -> None:
         """These partitions exist: event time waits for their first records."""
         self._source(topic)
-        self.engine.know((topic, partition) for partition in partitions)
+        for partition in partitions:
+            reader = self._reader(topic, partition)
+            reader.engine.know([(topic, partition)])
+            self._others[topic].add(partition)
+        for life in self._lives.values():
+            others = [one for one in self._others[topic] if self._reader(topic, one) is not life]
+            life.engine.know_others(topic, len(others))
+            if self._workers is not None:  # the others have to hear of it
+                self._look(life)
+        self._hand_over()
 
     def advance(self, seconds: float) -> None:
         """So much time passes, in which nothing comes."""
         self._now += seconds
-        for topic in self._app.topology.topics:
-            self.engine.waited(topic, seconds)
-        self.engine.advance(self._now)
-        self._save()
+        for life in self._lives.values():
+            for topic in self._app.topology.topics:
+                life.engine.waited(topic, seconds)
+            self._look(life)
+        self._hand_over()
 
     def finish(self) -> None:
         """Nothing comes any more: all windows close."""
-        self.engine.finish()
-        self._save()
+        self._chance = None
+        for life in self._lives.values():
+            life.engine.finish()
+            self._save(life)
+        self._hand_over()
 
-    def restart(self) -> None:
-        """The process ends, and another one goes on with what was saved."""
-        self._begin()
+    def restart(self, worker: str | None = None) -> None:
+        """The process ends, and another one goes on with what was saved; one worker, or all."""
+        for life in self._lives.values():
+            if worker in (None, life.worker):
+                self._begin(life)
 
     # What comes of it
 
@@ -110,11 +152,18 @@ class Driver:
 
     def items(self, table: Table[K, V]) -> dict[K, V]:
         """What a table says at the moment."""
-        return table_items(self.engine.state(table.node), table)
+        found: dict[K, V] = {}
+        for life in self._lives.values():
+            found |= table_items(life.engine.state(table.node), table)
+        return found
 
     def metrics(self) -> dict[str, dict[str, float]]:
-        """Numbers by operator, as `App.metrics` gives them."""
-        return self.engine.metrics()
+        """Numbers by operator, as `App.metrics` gives them; of all workers together."""
+        total: dict[str, Counter[str]] = defaultdict(Counter)
+        for life in self._lives.values():
+            for name, counts in life.engine.metrics().items():
+                total[name].update(counts)
+        return {name: dict(counts) for name, counts in total.items()}
 
     def _source(self, topic: str) -> Any:
         for node in self._app.topology.sources:
@@ -123,12 +172,55 @@ class Driver:
                 return settings
         raise ConfigError(f"application {self._app.name!r} does not read topic {topic!r}")
 
-    def _save(self) -> None:
-        changes = self.engine.collect()
+    def _reader(self, topic: str, partition: str) -> _Life:
+        workers = self._workers
+        return self._lives["" if workers is None else workers.owner(topic, partition)]
+
+    def _look(self, life: _Life) -> None:
+        life.engine.advance(self._now)
+        self._save(life)
+
+    def _hand_over(self) -> None:
+        """Let workers take what others have handed over; without `chance` until all is taken."""
+        while places := [
+            (life, topic, partition)
+            for life in self._lives.values()
+            for topic in life.engine.relayed
+            for partition in self._handed_to(topic)
+            if self._left(life, topic, partition)
+        ]:
+            chance = self._chance
+            if chance is None:
+                life, topic, partition = places[0]
+                count = None
+            elif not chance(4):
+                return
+            else:
+                life, topic, partition = places[chance(len(places))]
+                count = 1 + chance(3)
+            first = life.engine.positions(topic).get(partition, 0)
+            contents = self._left(life, topic, partition)[:count]
+            life.engine.process(Run(topic, partition, first, contents))
+            self._look(life)
+
+    def _handed_to(self, topic: str) -> list[str]:
+        return [partition for to, partition in list(self._handed) if to == topic]
+
+    def _left(self, life: _Life, topic: str, partition: str) -> list[bytes]:
+        first = life.engine.positions(topic).get(partition, 0)
+        return self._handed[topic, partition][first:]
+
+    def _save(self, life: _Life) -> None:
+        changes = life.engine.collect()
         for key, value in changes.rows:
             if value is None:
-                self._rows.pop(key, None)
+                life.rows.pop(key, None)
             else:
-                self._rows[key] = value
+                life.rows[key] = value
+        exchanged = self._app.topology.exchanged
         for topic, contents in changes.outputs.items():
-            self._published[topic] += contents
+            if topic in exchanged and self._workers is not None:
+                name = self._workers.sign(life.worker, "0" * 32)
+                self._handed[topic, name] += contents
+            else:
+                self._published[topic] += contents

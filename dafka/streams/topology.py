@@ -11,7 +11,9 @@ from dafka.errors import ConfigError
 from dafka.names import check_topic
 from dafka.streams.codecs import Codec
 from dafka.streams.errors import Fault
+from dafka.streams.exchange import Exchange
 from dafka.streams.operators import Operator
+from dafka.streams.workers import Workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +69,14 @@ class Node:
     """How far its results lag behind the event time of what it is given."""
     keeps: str = ""
     """What its state is; state of one kind cannot be read as another. Empty: it has none."""
+    relays: bool = False
+    """Whether its records go to the workers that have their keys, and on from there."""
+    together: bool = False
+    """Whether all records of a key are with one worker here."""
     roots: frozenset[Node] = frozenset()
     """The sources that its records come from; for a source, itself."""
+    clocks: frozenset[Node] = frozenset()
+    """Where its event time comes from: sources, or exchanges between workers."""
 
     @property
     def delay(self) -> float:
@@ -80,8 +88,11 @@ class Node:
 class Topology:
     """All nodes, each behind those it gets its records from."""
 
+    workers: Workers | None = None
+    """The processes that share the work; None: there is one alone."""
     nodes: list[Node] = field(default_factory=list)
     _kinds: Counter[str] = field(default_factory=Counter)
+    _exchanges: dict[Port, Port] = field(default_factory=dict)
 
     def add(
         self,
@@ -97,8 +108,14 @@ class Topology:
         if name == APPLICATION or any(node.name == name for node in self.nodes):
             raise ConfigError(f"there is an operator {name!r} already: names must differ")
         rest.setdefault("timed", bool(parents) and all(node.timed for node, _ in parents))
-        roots = frozenset(root for node, _ in parents for root in node.roots or (node,))
-        node = Node(name=name, kind=kind, build=build, parents=tuple(parents), roots=roots, **rest)
+        rest.setdefault("together", bool(parents) and all(node.together for node, _ in parents))
+        rest["roots"] = frozenset(root for node, _ in parents for root in node.roots or (node,))
+        rest["clocks"] = frozenset(
+            clock
+            for node, _ in parents
+            for clock in ((node,) if node.relays or node.source else node.clocks)
+        )
+        node = Node(name=name, kind=kind, build=build, parents=tuple(parents), **rest)
         self.nodes.append(node)
         return node
 
@@ -122,6 +139,39 @@ class Topology:
             timed=settings.time is not None,
             detail=f"{', '.join(settings.topics)} ({settings.codec.name})",
         )
+
+    def gathered(self, port: Port, kind: Any) -> Port:
+        """Where the records of a port are, those of a key with one worker. `kind`: their type."""
+        workers, (parent, output) = self.workers, port
+        if workers is None or parent.together:
+            return port
+        if port in self._exchanges:
+            return self._exchanges[port]
+        name = f"{parent.name}{f'-{output + 1}' if output else ''}-exchange"
+        for worker in workers.names:
+            check_topic(workers.topic(name, worker))
+
+        def build(built: Built) -> Operator:
+            outs = [built.output(workers.topic(name, worker)) for worker in workers.names]
+            return Exchange(built.name, built.on_fault, workers, outs, kind, built.largest)
+
+        detail = f"by key, {len(workers)} workers"
+        rest = {"detail": detail, "keeps": "exchange", "relays": True, "together": True}
+        self._exchanges[port] = made = self.add("exchange", build, [port], name, **rest), 0
+        return made
+
+    @property
+    def exchanges(self) -> list[Node]:
+        """Nodes through which workers hand each other records."""
+        return [node for node in self.nodes if node.relays]
+
+    @property
+    def exchanged(self) -> list[str]:
+        """Topics through which that is done: of every worker."""
+        workers = self.workers
+        if workers is None:
+            return []
+        return [workers.topic(node.name, name) for node in self.exchanges for name in workers.names]
 
     @property
     def sources(self) -> list[Node]:

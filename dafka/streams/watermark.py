@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import inf
 
+import msgspec
+
 Key = tuple[str, str]
 """Topic and partition."""
 
@@ -24,8 +26,20 @@ class Mark:
     """The greatest event time so far."""
     idle: bool = False
     """Not waited for until it says something."""
+    final: bool = False
+    """It will say nothing more, it has said."""
     heard: float = 0.0
     changed: bool = False
+
+
+class Told(msgspec.Struct, array_like=True, frozen=True):
+    """How far event time has come somewhere, as it is told to others."""
+
+    time: float
+    idle: bool
+    """Nothing is waited for there."""
+    final: bool
+    """All has been read, and nothing more will be."""
 
 
 class Watermark:
@@ -40,6 +54,8 @@ class Watermark:
         self._least = partitions
         self._waited = 0.0
         self._began: float | None = None
+        self.others: dict[str, int] = {}
+        """By topic, partitions that are known to be read by other workers."""
 
     def mark(self, key: Key) -> Mark:
         """A partition's mark, which begins with this call if it is new."""
@@ -61,6 +77,8 @@ class Watermark:
     @property
     def idle(self) -> bool:
         """Whether nothing is waited for: no partition has said anything for long."""
+        if not self.marks and 0 < self._least <= sum(self.others.values()):
+            return True  # there is none for us, and never will be
         return self._waited >= self._idle_s and all(mark.idle for mark in self.marks.values())
 
     def waited(self, seconds: float) -> None:
@@ -76,9 +94,39 @@ class Watermark:
                 mark.idle = mark.changed = True
         if self._began is None or now - self._began < self._settle_s:
             return self.time
-        if len(self.marks) >= self._least:
+        if len(self.marks) + sum(self.others.values()) >= self._least:
             active = [mark.maximum for mark in self.marks.values() if not mark.idle]
             # Where nobody is waited for, whoever has come furthest counts.
             time = min(active) if active else max(mark.maximum for mark in self.marks.values())
             self.time = max(self.time, time)
         return self.time
+
+
+class Relayed(Watermark):
+    """The event time of what workers hand over: the least of what they have told."""
+
+    def __init__(self, workers: int) -> None:
+        super().__init__(inf, 0.0, workers)
+
+    def spoke(self, mark: Mark) -> None:
+        """A worker has handed over records: more may come."""
+        mark.idle, mark.changed = False, True
+
+    def told(self, mark: Mark, told: Told) -> None:
+        """A worker has told how far it has come."""
+        mark.maximum = max(mark.maximum, told.time)
+        mark.idle, mark.final, mark.changed = told.idle, told.final, True
+
+    @property
+    def idle(self) -> bool:
+        """Whether all workers wait for nothing."""
+        return self._complete and all(mark.idle for mark in self.marks.values())
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing more will come."""
+        return self._complete and all(mark.final for mark in self.marks.values())
+
+    @property
+    def _complete(self) -> bool:
+        return len(self.marks) >= self._least

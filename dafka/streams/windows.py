@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from dafka.errors import ConfigError
+from dafka.streams.keyed_state import hashable
 
 K = TypeVar("K")
 R = TypeVar("R")
@@ -26,6 +27,10 @@ class Result(msgspec.Struct, Generic[K, R], frozen=True):
     start: float
     end: float
     value: R
+
+    def __post_init__(self) -> None:
+        if type(self.key) is list:  # a tuple that was written down
+            msgspec.structs.force_setattr(self, "key", hashable(self.key))
 
 
 @dataclass(frozen=True, slots=True)

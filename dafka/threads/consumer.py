@@ -98,6 +98,7 @@ class Consumer(Places[_Node]):
         config: ConsumerConfig | None = None,
         on_expired: Callable[[RecordsExpired], object] | None = None,
         on_partition: Callable[[Position], object] | None = None,
+        only: Callable[[str, str], bool] | None = None,
         **settings: Any,
     ) -> None:
         """Opens nothing; takes what `dafka.Consumer` takes.
@@ -111,6 +112,7 @@ class Consumer(Places[_Node]):
             config=config,
             on_expired=on_expired,
             on_partition=on_partition,
+            only=only,
             **settings,
         )
         node.shell = self
