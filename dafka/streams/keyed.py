@@ -240,7 +240,8 @@ class WindowedStream(Generic[K, V]):
             [gathered(stream)],
             name,
             detail=f"{window}, lateness {lateness:g} s" if lateness else str(window),
-            lateness=lateness,
+            # A session ends a gap late.
+            lateness=lateness + (window.gap if isinstance(window, Session) else 0.0),
             keeps=f"{kind}, {window}",
         )
         return Keyed(stream.topology, (node, 0), Result[Any, fold.kind])  # type: ignore[name-defined]

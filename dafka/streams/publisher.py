@@ -14,7 +14,9 @@ import gevent
 
 import dafka
 from dafka.core.run import RECORD_COST
-from dafka.streams.state import Outgoing
+from dafka.streams.state import Outgoing, portions
+
+_PORTION_BYTES = 1 << 18
 
 
 class Publisher:
@@ -83,10 +85,12 @@ class Publisher:
             self._greenlet = gevent.spawn(self._work)
 
     def _work(self) -> None:
-        publish = self.producer.publish
+        publish = self.producer.publish_many
+        # Smaller portions leave sooner, and find room while stores still have the ones before.
+        most = min(_PORTION_BYTES, self.producer.config.buffer_bytes // 4)
         try:
             while self._rows:
-                for content in self._rows.popleft():
-                    publish(content)
+                for portion in portions(self._rows.popleft(), most):
+                    publish(portion)
         except Exception as error:
             self._on_error(error)

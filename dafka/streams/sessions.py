@@ -78,10 +78,15 @@ class Sessions(Operator):
         return (self._results(live),)
 
     def advance(self, watermark: float) -> Batch | None:
-        """End sessions."""
-        closed = self._closed = watermark - self._lateness
+        """End sessions that nothing can join any more.
+
+        That is a gap later than one might think: a record that is just in time, its own session
+        being open, may lie so far back that it meets one that has ended.
+        """
+        self._closed = watermark - self._lateness
+        over = self._closed - self._gap
         keys: dict[Any, None] = {}
-        while self._ends and self._ends[0][0] <= closed:
+        while self._ends and self._ends[0][0] <= over:
             end, _, key = heappop(self._ends)
             if self._due.get(key) == end:
                 del self._due[key]
@@ -89,8 +94,8 @@ class Sessions(Operator):
         ended: list[tuple[Any, Span]] = []
         for key in in_order(keys):
             spans = self.store.get(EVER, key) or []
-            ended += [(key, span) for span in spans if span[1] + self._gap <= closed]
-            rest = [span for span in spans if span[1] + self._gap > closed]
+            ended += [(key, span) for span in spans if span[1] + self._gap <= over]
+            rest = [span for span in spans if span[1] + self._gap > over]
             if len(rest) == len(spans):
                 self._look(key, rest)
             elif rest:

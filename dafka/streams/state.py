@@ -26,6 +26,7 @@ from typing import Any
 import diskcache
 import msgspec
 
+from dafka.core.run import RECORD_COST
 from dafka.errors import ConfigError, StoreError
 from dafka.io.log_connections import SYNCHRONOUS
 from dafka.io.log_directory import DATABASE, LOCK, MARK, DirectoryLock
@@ -159,7 +160,7 @@ class State:
         for topic, contents in changes.outputs.items():
             out = self.outgoing[topic]
             firsts[topic] = out.next
-            for chunk in _chunks(contents):
+            for chunk in portions(contents, _CHUNK_BYTES):
                 put.append((_waiting_key(out.number, out.next), _encode(chunk)))
                 out.waiting.append((out.next, chunk))
                 out.next += len(chunk)
@@ -271,15 +272,19 @@ def _waiting_key(number: int, first: int) -> bytes:
     return b"o" + number.to_bytes(2, "big") + first.to_bytes(8, "big")
 
 
-def _chunks(contents: list[bytes]) -> Iterator[list[bytes]]:
-    """Contents in portions of about a mebibyte."""
+def portions(contents: list[bytes], most: int) -> Iterator[list[bytes]]:
+    """Contents in portions of `most` bytes, with what keeping them costs; larger ones alone."""
+    if sum(map(len, contents)) + RECORD_COST * len(contents) <= most:
+        if contents:
+            yield contents
+        return
     portion: list[bytes] = []
     size = 0
     for content in contents:
-        if portion and size + len(content) > _CHUNK_BYTES:
+        if portion and size + len(content) + RECORD_COST > most:
             yield portion
             portion, size = [], 0
         portion.append(content)
-        size += len(content) + 8
+        size += len(content) + RECORD_COST
     if portion:
         yield portion

@@ -82,11 +82,16 @@ class LatestLookup(Lookup):
         return None if entry is None else entry[3]
 
 
+Change = tuple[float, str, int, Any, float]
+"""A version, and from which event time on it can be seen: later than its own, if it came late."""
+
+
 class TemporalJoin(Operator):
     """A stream's records with what a table said at their event time.
 
     They wait until the table's event time has passed them. A change of the table is never left
-    out: one that comes too late counts from then on.
+    out: one that comes too late counts from then on: from the event time that its own partition
+    had reached, less what may be late. Whatever is read first, no record that old has gone.
     """
 
     def __init__(
@@ -105,7 +110,7 @@ class TemporalJoin(Operator):
         left, right = types
         kinds = {
             LEFT: tuple[float, float, left],  # type: ignore[valid-type]
-            RIGHT: list[tuple[float, str, int, right | None]],  # type: ignore[valid-type]
+            RIGHT: list[tuple[float, str, int, right | None, float]],  # type: ignore[valid-type]
         }
         self.store: Store = Store(name, kinds=kinds)
         self._combine = combine
@@ -136,7 +141,8 @@ class TemporalJoin(Operator):
             is_late = time < self._closed or time + self._tolerance < bound
             self.counts.late += is_late
             if port == RIGHT:
-                self._change(key, (time, partition, offset, value))
+                since = max(time, bound - self._tolerance)
+                self._change(key, (time, partition, offset, value, since))
             elif not is_late:
                 self.store.put(LEFT, (key, self._next), (time, bound, value))
                 heappush(self._waiting, (time, self._next, key))
@@ -166,8 +172,8 @@ class TemporalJoin(Operator):
         )
         return _combined(self, self._combine, batch, found, inner=self._inner)
 
-    def _change(self, key: Any, version: Version) -> None:
-        versions: list[Version] = self.store.get(RIGHT, key) or []
+    def _change(self, key: Any, version: Change) -> None:
+        versions: list[Change] = self.store.get(RIGHT, key) or []
         # By time; among equal times by partition and offset, whichever came first.
         at = bisect_right(versions, version[:3], key=lambda known: known[:3])
         versions = [*versions[:at], version, *versions[at:]]
@@ -176,19 +182,27 @@ class TemporalJoin(Operator):
             self._several.add(key)
 
     def _at(self, key: Any, time: float) -> Any:
-        versions: list[Version] = self.store.get(RIGHT, key) or []
-        at = bisect_right(versions, time, key=lambda known: known[0])
-        return versions[at - 1][3] if at else None
+        versions: list[Change] = self.store.get(RIGHT, key) or []
+        at = _seen(versions, time)
+        return None if at < 0 else versions[at][3]
 
     def _prune(self, closed: float) -> None:
         """Of the versions that are older, only the newest is asked for."""
         for key in list(self._several):
-            versions: list[Version] = self.store.get(RIGHT, key)
-            at = bisect_right(versions, closed, key=lambda known: known[0]) - 1
+            versions: list[Change] = self.store.get(RIGHT, key)
+            at = _seen(versions, closed)
             if at > 0:
                 self.store.put(RIGHT, key, versions[at:])
             if len(versions) - max(at, 0) < 2:
                 self._several.discard(key)
+
+
+def _seen(versions: Sequence[Change], time: float) -> int:
+    """Which of the versions counts at a time; -1: none."""
+    at = bisect_right(versions, time, key=lambda known: known[0]) - 1
+    while at >= 0 and versions[at][4] > time:
+        at -= 1
+    return at
 
 
 def _combined(

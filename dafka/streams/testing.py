@@ -58,7 +58,7 @@ class Driver:
         self._workers = app.topology.workers
         self._now = 0.0
         self._next: dict[tuple[str, str], int] = defaultdict(int)
-        self._others: dict[str, set[str]] = defaultdict(set)
+        self._known: dict[str, set[str]] = defaultdict(set)
         self._published: dict[str, list[bytes]] = defaultdict(list)
         self._handed: dict[tuple[str, str], list[bytes]] = defaultdict(list)
         """What workers have handed each other, by topic and partition."""
@@ -75,6 +75,7 @@ class Driver:
         life.engine = self._engine(life.worker)
         life.known = lay_out(self._app.topology, life.known, "the test")
         life.engine.restore(sorted(life.rows.items()), numbers(life.known))
+        self._tell_known(life)
         self._save(life)
 
     # What happens
@@ -98,16 +99,18 @@ class Driver:
     def know(self, topic: str, *partitions: str) -> None:
         """These partitions exist: event time waits for their first records."""
         self._source(topic)
-        for partition in partitions:
-            reader = self._reader(topic, partition)
-            reader.engine.know([(topic, partition)])
-            self._others[topic].add(partition)
+        self._known[topic].update(partitions)
         for life in self._lives.values():
-            others = [one for one in self._others[topic] if self._reader(topic, one) is not life]
-            life.engine.know_others(topic, len(others))
+            self._tell_known(life)
             if self._workers is not None:  # the others have to hear of it
                 self._look(life)
         self._hand_over()
+
+    def _tell_known(self, life: _Life) -> None:
+        for topic, partitions in self._known.items():
+            own = [name for name in partitions if self._reader(topic, name) is life]
+            life.engine.know((topic, name) for name in own)
+            life.engine.know_others(topic, len(partitions) - len(own))
 
     def advance(self, seconds: float) -> None:
         """So much time passes, in which nothing comes."""
@@ -127,7 +130,10 @@ class Driver:
         self._hand_over()
 
     def restart(self, worker: str | None = None) -> None:
-        """The process ends, and another one goes on with what was saved; one worker, or all."""
+        """The process ends, and another one goes on with what was saved; one worker, or all.
+
+        It knows of all partitions again.
+        """
         for life in self._lives.values():
             if worker in (None, life.worker):
                 self._begin(life)

@@ -18,6 +18,7 @@ import pytest
 
 import dafka
 from dafka.cli.demo_data import archive
+from dafka.streams.testing import Driver
 from tests.support import stream_lives
 from tests.support.processes import dafka as command
 from tests.support.processes import eventually
@@ -104,6 +105,44 @@ def stored(processes, cluster, topic: str, count: int, witness) -> list[Any]:
     return [msgspec.json.decode(line) for line in late.printed().splitlines()]
 
 
+def die_as_workers(processes, seed: int, lives: int, days: int, within: float) -> None:
+    """The same of three workers, each of which is killed so often."""
+    print(f"seed {seed}")  # noqa: T201 - shown when the test fails
+    _, cluster = processes.server()
+    witness = processes.consume(cluster, "delays", *RAW)
+    alone = Driver(stream_lives.application("localhost", ""))
+    for topic, airport, contents in stream_lives.records(days):
+        alone.send_contents(topic, contents, partition=airport)
+        with dafka.Producer(topic, tower=cluster.tower, bind="tcp://127.0.0.1:*") as producer:
+            producer.publish_many(contents)
+            producer.flush(60)
+    alone.finish()
+    program = [sys.executable, "-m", "tests.support.stream_lives", cluster.tower]
+    victims = [
+        processes.start([*program, f"state-{worker}", str(seed), str(lives), worker])
+        for worker in stream_lives.WORKERS
+    ]
+    for victim in victims:
+        assert victim.wait(within) == 0, victim.complained()
+    moments = Counter(moment for one in victims for moment in one.printed().decode().split())
+    print(moments)  # noqa: T201 - shown when the test fails
+    assert sum(moments.values()) == 3 * (lives + 1)
+
+    wanted = sorted(alone.contents("delays"))
+    assert len(wanted) == len(by_pandas(days))
+    late = processes.run(
+        command("consume", "delays", *EARLIEST, *RAW, "--timeout", "2", *cluster.at)
+    )
+    assert sorted(late.printed().splitlines()) == wanted
+    eventually(lambda: witness.printed().count(b"\n") >= len(wanted), "the witness has everything")
+    assert sorted(witness.printed().splitlines()) == wanted
+
+
+@pytest.mark.parametrize("seed", [3])
+def test_workers_that_are_killed_do_together_what_one_alone_would_do(restless, seed):
+    die_as_workers(restless, seed, lives=4, days=8, within=100)
+
+
 @pytest.mark.parametrize("seed", [2])
 def test_an_application_that_is_killed_goes_on_as_if_nothing_had_been(restless, seed):
     die_again_and_again(restless, seed, lives=10, days=31, within=100)
@@ -137,6 +176,13 @@ def test_an_application_that_is_slow_or_waits_ends_soon_when_told(processes, num
     assert program.end(number) == 0
     assert program.complained() == ""
     assert program.printed().count(b"!") < 3000
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("seed", [71])
+def test_workers_do_so_however_often(restless, seed):
+    die_as_workers(restless, seed, lives=60, days=31, within=1500)
 
 
 @pytest.mark.slow

@@ -112,8 +112,6 @@ def play(workers, topics, chance):
             left[topic, partition] = rows[count:]
         if chance.random() < 0.1:
             driver.restart(chance.choice([None, *workers]))
-            for other, name in left:
-                driver.know(other, name)
     driver.finish()
     outputs = {
         topic: sorted(map(repr, driver.output(topic)))

@@ -1,8 +1,8 @@
 """A stream application that is killed again and again, and goes on each time.
 
-As a program (`python -m tests.support.stream_lives TOWER STATE SEED LIVES`) it forks the
-application, which kills itself (SIGKILL) at a moment that the seed decides: before, within or after
-one of its commits, while it publishes, or after a while; and so on; a last one lives until all is
+As a program (`python -m tests.support.stream_lives TOWER STATE SEED LIVES [WORKER]`) it forks the
+application, or one of its three workers, which kills itself (SIGKILL) at a moment that the seed
+decides: before, within or after one of its commits, while it publishes, or after a while; and so on; a last one lives until all is
 read. Forking saves the start of Python, so that a life can be short. Every life prints the moment
 it was killed at, or "idle" if that did not come.
 
@@ -33,6 +33,7 @@ from dafka.streams import publisher, runner, state
 from tests.support.forking import forked
 
 HOUR = 3600
+WORKERS = ("a", "b", "c")
 MOMENTS = ("before", "within", "after", "saved", "published", "acknowledged", "time")
 _PATIENCE_S = 4.0
 """A life whose moment does not come ends all the same."""
@@ -129,7 +130,7 @@ class Death:
     def lurk(self) -> None:
         """Be there at every moment from now on."""
         write, add = state.State._write, publisher.Publisher.add
-        publish = publisher.dafka.Producer.publish
+        publish = publisher.dafka.Producer.publish_many
 
         def writing(self_: Any, put: Any, gone: list[Any]) -> None:
             self.waits = self.waits and not gone
@@ -155,10 +156,12 @@ class Death:
             self.at("published")
             return publish(*arguments)
 
-        publisher.dafka.Producer.publish = publishing  # type: ignore[method-assign]
+        publisher.dafka.Producer.publish_many = publishing  # type: ignore[method-assign]
 
 
-def _life(tower: str, directory: str, chance: random.Random, moment: str, *, last: bool) -> None:
+def _life(
+    tower: str, directory: str, worker: str, chance: random.Random, moment: str, *, last: bool
+) -> None:
     # Little at a time, so that there is always something left to be killed at.
     runner.PART_RECORDS = 5 if moment == "time" else chance.choice([5, 10, 20])
     settings = {
@@ -168,8 +171,10 @@ def _life(tower: str, directory: str, chance: random.Random, moment: str, *, las
         "beacon_interval_s": 0.1,
         "settle": 0.1,
     }
+    if worker:
+        settings |= {"workers": WORKERS, "worker": worker}
     runner.Runner._next = lambda self: chance.choice(  # type: ignore[method-assign]
-        [one for one in self._feeds if one.ready] or [None]
+        [one for one in (self._relayed if self._finishing else self._feeds) if one.ready] or [None]
     )
     app = application(tower, directory, **settings)
     if not last:
@@ -177,15 +182,15 @@ def _life(tower: str, directory: str, chance: random.Random, moment: str, *, las
     app.run(drain=2.0 if last else None)
 
 
-def main(tower: str, directory: str, seed: str, count: str) -> None:
+def main(tower: str, directory: str, seed: str, count: str, worker: str = "") -> None:
     """Live and die."""
-    chance = random.Random(int(seed))
+    chance = random.Random(f"{seed}{worker}" if worker else int(seed))
     for life in range(int(count) + 1):
         last = life == int(count)
         moment = "last" if last else chance.choice(MOMENTS)
         pause = chance.uniform(0.2, 1.0) if moment == "time" else _PATIENCE_S
         own = random.Random(chance.random())
-        child = forked(partial(_life, tower, directory, own, moment, last=last))
+        child = forked(partial(_life, tower, directory, worker, own, moment, last=last))
         status, waited = _end(child, None if last else pause)
         if status != (0 if last else signal.SIGKILL):
             sys.exit(f"life {life} ended with {status} at {moment}")
