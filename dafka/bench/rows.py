@@ -18,6 +18,7 @@ GROUPS = {
     "publish": "from publish to the acknowledgement of every store, records a second",
     "live": "from publish to the slowest consumer, records a second",
     "replay": "everything from a store, and what that costs who publishes meanwhile",
+    "streams": "through an application: read, worked on, saved, published and acknowledged",
     "latency": "from when a record was due to its delivery or acknowledgement, milliseconds",
     "start": "from the start of a server to the first acknowledgement, milliseconds",
     "idle": "what each node costs while nobody asks anything of it",
@@ -112,6 +113,16 @@ def _replay() -> Iterator[Row]:
             durability="fsync",
             ceilings=(both, *beside) if name == late else beside,
         )
+
+
+def _streams() -> Iterator[Row]:
+    for mode in ("map", "count"):
+        name = f"streams/100B/{mode}"
+        first = SHORT_BYTES // 100
+        trial = Trial(name, rates.stream, Work(mode=mode), first=first, needs=("msgspec",))
+        # It reads as a consumer does, and publishes as a producer does.
+        beside = (_wire_name(100), "replay/100B/runs")
+        yield Row(name, "streams", trial, durability="fsync", ceilings=beside)
 
 
 IDLE_S = 5.0
@@ -223,7 +234,7 @@ def _raw() -> Iterator[Row]:
 
 def all_rows() -> dict[str, Row]:
     """Every row by its name, those that others stand beside last."""
-    kinds = (_publish, _live, _replay, _latency, _start, _idle, _memory, _raw)
+    kinds = (_publish, _live, _replay, _streams, _latency, _start, _idle, _memory, _raw)
     rows = [row for kind in kinds for row in kind()]
     rows += peer_rows((_wire_name(100), f"{_COMMIT}/100B/fsync"), (_wire_name(100),))
     rows.sort(key=lambda row: row.group == "raw")

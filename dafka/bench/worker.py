@@ -26,6 +26,7 @@ ROLES = {
     "raw": ("raw_publish", "raw_subscribe"),
     "raw_latency": ("raw_paced", "raw_timed", "raw_committed", "raw_first"),
     "disk": ("commit", "sync"),
+    "streams": ("stream",),
 }
 """Modules of `dafka.bench.roles`, and their roles."""
 

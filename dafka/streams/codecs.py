@@ -11,7 +11,7 @@ import msgspec
 V = TypeVar("V")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # with slots, Codec[int](…) would fail
 class Codec(Generic[V]):
     """Two functions that undo each other; any two of your own make a codec as well."""
 

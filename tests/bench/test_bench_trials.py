@@ -26,6 +26,8 @@ RATES = [
     pytest.param(rates.replay, Work(records=300, mode="records"), id="replay as records"),
     pytest.param(rates.joined, Work(records=300), id="another store joins"),
     pytest.param(rates.catch_up, Work(records=300), id="another store catches up"),
+    pytest.param(rates.stream, Work(records=300, mode="map"), id="stream of maps"),
+    pytest.param(rates.stream, Work(records=300, mode="count"), id="stream of counts"),
     pytest.param(rates.loop, Work(records=300), id="publish into nothing"),
     pytest.param(ceilings.wire, Work(records=300), id="raw"),
     pytest.param(ceilings.wire, Work(records=300, producers=2, consumers=3), id="raw, many"),

@@ -140,7 +140,7 @@ def die_as_workers(processes, seed: int, lives: int, days: int, within: float) -
 
 @pytest.mark.parametrize("seed", [3])
 def test_workers_that_are_killed_do_together_what_one_alone_would_do(restless, seed):
-    die_as_workers(restless, seed, lives=4, days=8, within=100)
+    die_as_workers(restless, seed, lives=3, days=4, within=100)
 
 
 @pytest.mark.parametrize("seed", [2])
@@ -182,7 +182,7 @@ def test_an_application_that_is_slow_or_waits_ends_soon_when_told(processes, num
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("seed", [71])
 def test_workers_do_so_however_often(restless, seed):
-    die_as_workers(restless, seed, lives=60, days=31, within=1500)
+    die_as_workers(restless, seed, lives=40, days=31, within=1500)
 
 
 @pytest.mark.slow

@@ -2,9 +2,9 @@
 
 As a program (`python -m tests.support.stream_lives TOWER STATE SEED LIVES [WORKER]`) it forks the
 application, or one of its three workers, which kills itself (SIGKILL) at a moment that the seed
-decides: before, within or after one of its commits, while it publishes, or after a while; and so on; a last one lives until all is
-read. Forking saves the start of Python, so that a life can be short. Every life prints the moment
-it was killed at, or "idle" if that did not come.
+decides: before, within or after one of its commits, while it publishes, or after a while; and so
+on; a last one lives until all is read. Forking saves the start of Python, so that a life can be
+short. Every life prints the moment it was killed at, or "idle" if that did not come.
 
 The application: the mean departure delay of each airport and hour, with the weather of that hour;
 and everything in one topic, in the order in which it was read, which differs from life to life.
@@ -172,7 +172,10 @@ def _life(
         "settle": 0.1,
     }
     if worker:
-        settings |= {"workers": WORKERS, "worker": worker}
+        # Three of them, each with a dozen nodes, share what one has elsewhere.
+        runner.PART_RECORDS *= 20
+        settings |= {"workers": WORKERS, "worker": worker, "beacon_interval_s": 0.3}
+        settings |= {"commit_interval": 0.05}
     runner.Runner._next = lambda self: chance.choice(  # type: ignore[method-assign]
         [one for one in (self._relayed if self._finishing else self._feeds) if one.ready] or [None]
     )

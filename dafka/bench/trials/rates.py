@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from dafka.bench.process import Process, Processes, Times, Unmeasured
 from dafka.bench.scene import Outcome, Scene, rated
-from dafka.bench.work import Work
+from dafka.bench.work import MANY, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,16 @@ def replay(scene: Scene, work: Work) -> Outcome:
     with cluster(scene, work, data) as nodes:
         (times,) = run_all([nodes.start("replay", work)])
     return rated(work.records, times.begin, times.end, first_record_s=times.more["first"])
+
+
+def stream(scene: Scene, work: Work) -> Outcome:
+    """Through an application, from the start of it until what it publishes is acknowledged."""
+    data, new = scene.kept(f"stream {work.records} of {work.size} {work.mode}")
+    with cluster(scene, work, data) as nodes, scene.directory() as state:
+        if new:
+            run_all(nodes.producers(work.but(records=work.records - 1, producers=1, mode=MANY)))
+        (times,) = run_all([nodes.start("stream", work.but(data=state))])
+    return rated(work.records, times.begin, times.end, commits=times.more["commits"])
 
 
 _FEW = 1000
