@@ -38,7 +38,7 @@ from dafka.core.actions import (
     Warn,
 )
 from dafka.core.consumer import Consumer
-from dafka.core.run import Origin
+from dafka.core.run import Arrival, Origin, Run
 from dafka.core.sources import REFERENCE_EXACT
 from dafka.core.start import NEWCOMER_S
 from protocol import (
@@ -705,3 +705,19 @@ def test_messages_a_consumer_has_no_use_for_are_counted() -> None:
     consumer = _consumer()
     assert consumer.receive(Ack(CONSUMER, TOPIC, 3), 0.1) == []
     assert consumer.stats.refused == 1
+
+
+def test_partitions_that_are_not_wanted_are_left_alone():
+    other = "B" * 32
+    consumer = Consumer(
+        CONSUMER, ConsumerConfig(start="earliest"), DIRECT, lambda _, name: name == PRODUCER
+    )
+    consumer.start(0.0)
+    consumer.subscribe(TOPIC, 0.0)
+    _prove(consumer)
+    assert consumer.receive(_stored_head(9, other), 1.0) == []
+    assert consumer.receive(Arrival(Run(TOPIC, other, 0, [b"x"]), Origin.LIVE), 1.0) == []
+    assert consumer.partitions() == {}
+    assert consumer.stats.foreign == 2
+    assert consumer.receive(_stored_head(9), 1.0) != []
+    assert consumer.partitions() == {KEY: 0}

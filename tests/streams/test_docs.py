@@ -70,7 +70,7 @@ def test_the_program_that_runs_for_ever_works_and_ends_by_a_signal(tmp_path):
 
 
 def test_every_program_was_found():
-    assert len(PROGRAMS) == 4
+    assert len(PROGRAMS) == 5
 
 
 @pytest.mark.parametrize(

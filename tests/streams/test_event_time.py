@@ -161,3 +161,17 @@ def test_silence_counts_only_while_there_is_nothing_to_read():
     watermark.waited(9.0)
     assert watermark.advance(1_000_002.0) == 51.0
     assert watermark.idle
+
+
+def test_a_session_waits_for_what_may_still_join_it():
+    app = streams.App("test")
+    keyed = app.source("in", time=float).key_by(lambda _: "k")
+    keyed.window(streams.session(4)).count().to("out", JSON)
+    driver = Driver(app)
+    driver.know("in", "A", "B")
+    driver.send("in", [27, 34], partition="A")
+    # It has ended at 31, and event time is 31; but 28 is in time, since its own window is open.
+    driver.send("in", [31], partition="B")
+    driver.send("in", [28], partition="B")
+    driver.finish()
+    assert [(r["start"], r["end"], r["value"]) for r in driver.output("out")] == [(27, 38, 4)]

@@ -31,10 +31,10 @@ def opened(tmp_path):
     """Opens states in the test's directory, one after the other."""
     states = []
 
-    def open_(*, name="app", directory=tmp_path / "state", window=10, topics=("out",)):
+    def open_(*, name="app", directory=tmp_path / "state", window=10, topics=("out",), place=()):
         for state in states:
             state.close()
-        states.append(State(str(directory), name, "os", iter("PQRS").__next__))
+        states.append(State(str(directory), name, "os", iter("PQRS").__next__, place))
         states[-1].open(topology(window), list(topics))
         return states[-1]
 
@@ -116,6 +116,20 @@ def test_state_of_another_application_is_refused(opened):
     opened()
     with pytest.raises(ConfigError, match="is the state of application 'app', not 'other'"):
         opened(name="other")
+
+
+@pytest.mark.parametrize(
+    ("place", "text"),
+    [
+        ((), "not of an application alone"),
+        (("b", "a", "b"), "not of worker 'b' of a, b"),
+        (("a", "a", "b", "c"), "not of worker 'a' of a, b, c: .*another list of workers new ones"),
+    ],
+)
+def test_state_of_another_worker_or_another_list_is_refused(opened, place, text):
+    opened(place=("a", "a", "b"))
+    with pytest.raises(ConfigError, match=f"is the state of worker 'a' of a, b, {text}"):
+        opened(place=place)
 
 
 def test_state_of_another_topology_is_refused(opened):

@@ -190,3 +190,20 @@ def test_results_are_never_late_for_what_comes_behind(left, right, lateness, cha
     driver = play(app, {"left": left, "right": right}, chance)
     assert sum(r["value"] for r in driver.output("large")) == len(driver.output("pairs"))
     assert driver.metrics()["count-1"]["late"] == driver.metrics()["aggregate-1"]["late"] == 0
+
+
+@given(PARTITIONS, PARTITIONS, LATENESS, ORDER, ORDER)
+def test_a_table_is_seen_alike_whatever_is_read_first_though_changes_be_late(
+    stream, changes, lateness, chance, other
+):
+    def seen(chance):
+        app = streams.App("test")
+        a, b = sources(app, "stream", "table")
+        a.join(b.table(), lambda one, two: [one, two], lateness=lateness, kind="left").to(
+            "seen", JSON
+        )
+        return sorted(
+            play(app, {"stream": stream, "table": changes}, chance).output("seen"), key=str
+        )
+
+    assert seen(chance) == seen(other)
