@@ -20,6 +20,7 @@ from dafka.version import __version__
 if TYPE_CHECKING:
     from dafka.cluster import Cluster
     from dafka.config import ConsumerConfig, ProducerConfig, StoreConfig, TowerAddress, TowerConfig
+    from dafka.core.inventory import Inventory
     from dafka.core.run import Run
     from dafka.errors import (
         Closed,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         StoreError,
     )
     from dafka.io.consumer import Consumer
+    from dafka.io.inspector import Inspector
     from dafka.io.producer import Producer
     from dafka.io.records import Position, Record
     from dafka.io.store import Store
@@ -43,6 +45,8 @@ __all__ = [
     "Consumer",
     "ConsumerConfig",
     "DafkaError",
+    "Inspector",
+    "Inventory",
     "Position",
     "Producer",
     "ProducerConfig",
@@ -67,6 +71,8 @@ _WHERE = {
     "Consumer": "dafka.io.consumer",
     "ConsumerConfig": "dafka.config",
     "DafkaError": "dafka.errors",
+    "Inspector": "dafka.io.inspector",
+    "Inventory": "dafka.core.inventory",
     "Position": "dafka.io.records",
     "Producer": "dafka.io.producer",
     "ProducerConfig": "dafka.config",

@@ -1,0 +1,108 @@
+"""Sensors: minutes, alerts and dead letters are what plain Python makes of the same readings."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter, defaultdict
+
+import pytest
+
+from tests.support.processes import ROOT, dafka, eventually
+
+pytestmark = pytest.mark.process
+
+SENSORS, MINUTES, GATEWAYS = 30, 6, 2
+
+
+@pytest.fixture(scope="module")
+def sensors():
+    """The program as a module."""
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("sensors", ROOT / "docs/cookbook/sensors.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def expected(sensors):
+    """Minutes, and the texts that are broken, by a loop over the readings."""
+    minutes, broken = defaultdict(list), []
+    for gateway in range(1, GATEWAYS + 1):
+        latest = 0
+        for text in map(bytes.decode, sensors.readings(gateway, SENSORS, MINUTES)):
+            try:
+                reading = json.loads(text)
+            except ValueError:
+                broken.append(text)
+                continue
+            minute = reading["at"] // 60 * 60
+            if minute + 60 + sensors.LATENESS_S > latest:
+                minutes[reading["sensor"], minute].append(reading["value"])
+            latest = max(latest, reading["at"])
+    return minutes, broken
+
+
+def read(programs, topic, count):
+    """So many values of a topic, which has no more of them."""
+    flags = ("--from", "earliest", "--format", "raw", *programs.cluster.at)
+    programs.run(dafka("consume", topic, "--count", str(count), *flags))
+    return [
+        json.loads(line)
+        for line in programs.run(dafka("consume", topic, "--timeout", "0.5", *flags))
+        .printed()
+        .splitlines()
+    ]
+
+
+def check(programs, sensors):
+    """What was published is what is expected."""
+    minutes, broken = expected(sensors)
+    told = read(programs, "minutes", len(minutes))
+    by_key = {(one["sensor"], one["minute"]): one for one in told}
+    assert len(by_key) == len(told) == len(minutes)
+    for key, values in minutes.items():
+        one = by_key[key]
+        assert one["count"] == len(values)
+        assert one["highest"] == max(values)
+        assert one["mean"] == pytest.approx(sum(values) / len(values), abs=1e-6)
+    alerts = [one for one in told if one["mean"] > sensors.LIMIT]
+    assert alerts
+    assert sorted(read(programs, "alerts", len(alerts)), key=str) == sorted(alerts, key=str)
+    letters = read(programs, "readings.broken", len(broken))
+    assert broken
+    assert Counter(one["text"] for one in letters) == Counter(broken)
+
+
+def run_and_kill(programs, sensors, lives):
+    flags = ("aggregate", "--state", "state", "--gateways", str(GATEWAYS))
+    victim = programs.begin("sensors", *flags)
+    gateways = [
+        programs.begin(
+            "sensors", "simulate", "--gateway", number, "--sensors", SENSORS, "--minutes", MINUTES
+        )
+        for number in range(1, GATEWAYS + 1)
+    ]
+    state = programs.directory / "state"
+    for life in range(lives):
+        eventually(state.exists, "the application has begun")
+        time.sleep(0.2 * (life % 4))  # any moment will do
+        victim.kill()
+        victim = programs.begin("sensors", *flags)
+    for gateway in gateways:
+        assert gateway.wait() == 0, gateway.complained()
+    eventually(state.exists, "the application has begun")
+    victim.kill()
+    programs.complete("sensors", *flags, "--drain", "1")
+    check(programs, sensors)
+
+
+def test_an_aggregation_that_is_killed_publishes_what_plain_python_does(programs, sensors):
+    run_and_kill(programs, sensors, lives=2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_it_does_so_however_often(programs, sensors):
+    run_and_kill(programs, sensors, lives=40)
