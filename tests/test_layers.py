@@ -15,6 +15,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 PACKAGES = ("protocol", "dafka")
 
+COOKBOOK = ROOT / "docs" / "cookbook"
+"""Programs of users: modules of the name `cookbook` here, in no package."""
+
 ROLES = ("tower", "beacon", "producer", "consumer", "store_writer", "store_reader", "inspector")
 
 NODES = ("tower", "producer", "consumer", "store", "inspector")
@@ -179,9 +182,21 @@ RULES = [
         "only dafka.io.archive imports fastavro",
     ),
     Rule(
-        r"(?!dafka\.(cli|streams)(\.|$)|dafka\.bench\.roles\.streams$).*",
+        r"(?!(dafka\.(cli|streams)|cookbook)(\.|$)|dafka\.bench\.roles\.streams$).*",
         none_of("dafka.streams", "msgspec"),
         "only dafka.streams and the command line import dafka.streams and msgspec, and one role",
+    ),
+    Rule(
+        r"cookbook\..*",
+        lambda _, imported: (
+            inside(imported, "protocol", "dafka") and imported not in ("dafka", "dafka.streams")
+        ),
+        "the cookbook uses the public API",
+    ),
+    Rule(
+        r"cookbook\..*",
+        only("dafka", "gevent", "msgspec", "pandas"),
+        "the cookbook imports Python, what Dafka brings along, and pandas",
     ),
     Rule(
         rf"dafka\.streams(\.(?!({'|'.join(STREAMS_SHELL)})$).*)",
@@ -241,7 +256,7 @@ def violations(module: str, source: str, place: str, modules: Set[str]) -> list[
 
 
 def _modules() -> dict[str, Path]:
-    named = {}
+    named = {f"cookbook.{path.stem}": path for path in COOKBOOK.glob("*.py")}
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):
             parts = path.relative_to(ROOT).with_suffix("").parts
@@ -271,6 +286,7 @@ def test_every_layer_is_looked_at() -> None:
         "dafka.aio",
     ):
         assert sum(inside(module, layer) for module in MODULES) > 5
+    assert sum(inside(module, "cookbook") for module in MODULES) == 5
     for module in (*(f"dafka.core.{r}" for r in ROLES), *(f"dafka.io.{n}" for n in NODES)):
         assert module in MODULES
     for name in STREAMS_SHELL:
@@ -325,6 +341,10 @@ def test_every_layer_is_looked_at() -> None:
         ("dafka.io.node", "from gevent import monkey", "may patch"),
         ("dafka.io.node", "import gevent.monkey", "may patch"),
         ("dafka.cli.nodes", "import gevent\ngevent.monkey.patch_all()", "may patch"),
+        ("cookbook.jobs", "from dafka.io import node", "the cookbook uses the public API"),
+        ("cookbook.jobs", "from dafka.io.consumer import Consumer", "uses the public API"),
+        ("cookbook.jobs", "import protocol", "the cookbook uses the public API"),
+        ("cookbook.jobs", "import requests", "what Dafka brings along"),
         ("dafka.io.node", "from . import driver", "relative import"),
         ("dafka.io.node", "from .driver import Driver", "relative import"),
     ],
@@ -358,6 +378,7 @@ def test_checker_tells_file_line_and_rule() -> None:
         ("dafka.aio.producer", "from dafka.io.publishing import Publishing"),
         ("dafka.bench.roles.raw", "import dafka, zmq\nfrom dafka.bench.work import Work"),
         ("dafka.cli.main", "from gevent import monkey\nimport click, dafka.io.store"),
+        ("cookbook.sensors", "import dafka\nfrom dafka import streams\nimport gevent"),
         ("dafka.streams.state", "import diskcache, os\nfrom dafka.streams import engine"),
         ("dafka.streams.engine", "import msgspec\nfrom dafka.core.run import Run"),
         ("dafka.streams.runner", "import gevent, time\nfrom dafka.io.threads import Threads"),

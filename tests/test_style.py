@@ -21,7 +21,7 @@ LONG_MODULES: dict[str, str] = {
 
 SOURCES = sorted(
     str(path.relative_to(ROOT))
-    for package in ("dafka", "protocol")
+    for package in ("dafka", "protocol", "docs/cookbook")
     for path in (ROOT / package).rglob("*.py")
 )
 

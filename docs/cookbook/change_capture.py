@@ -56,6 +56,8 @@ def install(db: sqlite3.Connection, tables: list[str]) -> tuple[str, dict[str, A
         about = db.execute(f"PRAGMA table_info({quoted(table)})").fetchall()
         columns = [row[1] for row in about]
         key = [row[1] for row in sorted(about, key=lambda row: row[5]) if row[5]]
+        if not columns:
+            sys.exit(f"{table}: there is no such table")
         if not key or len(columns) + len(key) > COLUMNS:
             sys.exit(f"{table}: needs a primary key, and at most {COLUMNS} columns with it")
         shape = {"columns": columns, "key": key}

