@@ -13,6 +13,7 @@ import sqlite3
 import sys
 from collections.abc import Iterable
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -168,22 +169,28 @@ def main() -> None:
     parser.add_argument("--topic", default="changes", help="default: %(default)s")
     roles = parser.add_subparsers(dest="role", required=True)
     source = roles.add_parser("capture", help="publish the changes of tables")
-    source.add_argument("database")
+    source.set_defaults(mode="rw")  # nobody captures a database that is not there
+    source.add_argument("database", type=Path)
     source.add_argument("tables", nargs="+", metavar="TABLE")
     replica = roles.add_parser("replicate", help="apply them to another database")
-    replica.add_argument("database")
+    replica.set_defaults(mode="rwc")
+    replica.add_argument("database", type=Path)
     given = parser.parse_args()
     for number in (signal.SIGINT, signal.SIGTERM):
         gevent.signal_handler(number, sys.exit)  # leaves every `with` in order
-    with closing(sqlite3.connect(given.database, timeout=2, isolation_level=None)) as db:
-        if given.role == "capture":
-            capture(db, given.tables, given.topic, given.tower)
-        else:
-            replicate(db, given.topic, given.tower)
+    place = f"{given.database.absolute().as_uri()}?mode={given.mode}"
+    try:
+        with closing(sqlite3.connect(place, 2, isolation_level=None, uri=True)) as db:
+            if given.role == "capture":
+                capture(db, given.tables, given.topic, given.tower)
+            else:
+                replicate(db, given.topic, given.tower)
+    except sqlite3.Error as error:
+        sys.exit(f"{given.database}: {error}")
 
 
 if __name__ == "__main__":
     try:
         main()
-    except (dafka.DafkaError, sqlite3.Error) as error:
+    except dafka.DafkaError as error:
         sys.exit(f"change_capture.py: {error}")

@@ -40,8 +40,12 @@ def run(name: str, command: list[str], outbox: Path, tower: str) -> int:
         try:
             pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
             with subprocess.Popen(command, errors="replace", **pipes) as process:
-                for line in process.stdout or ():
-                    tell(state="running", line=line.rstrip("\n"))
+                try:
+                    for line in process.stdout:
+                        tell(state="running", line=line.rstrip("\n"))
+                except SystemExit:  # a signal
+                    process.terminate()
+                    raise
             code = process.returncode
         finally:
             tell(state="done" if code == 0 else "failed", code=code)
@@ -118,7 +122,10 @@ def main() -> int:
     if given.role == "dashboard":
         dashboard(given.tower)
     elif given.role == "archive":
-        archive(given.database, given.tower)
+        try:
+            archive(given.database, given.tower)
+        except sqlite3.Error as error:
+            sys.exit(f"{given.database}: {error}")
     else:
         notify(given.command, given.name, given.offsets, given.tower)
     return 0
@@ -127,5 +134,5 @@ def main() -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except (dafka.DafkaError, OSError, sqlite3.Error, subprocess.CalledProcessError) as error:
+    except (dafka.DafkaError, OSError, subprocess.CalledProcessError) as error:
         sys.exit(f"jobs.py: {error}")

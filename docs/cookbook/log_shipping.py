@@ -69,6 +69,8 @@ class Tail:
         self.here = self.batches[-1] if self.batches else None
         self.position = self.here.position if self.here else 0
         self.skip = end - self.here.offset if self.here else 0
+        if not self.path.exists():
+            print(f"{self.path} is not there yet: waiting for it", file=sys.stderr)
         return self
 
     def step(self) -> bool:

@@ -27,7 +27,7 @@ def shop(tmp_path):
         with db:
             db.execute("INSERT INTO customers VALUES (1, 'Zoë ''quoted''', x'00ff')")
             for number, value in enumerate([0.1 + 0.2, -9e999, 2**63 - 1, 1e22, 5e-324]):
-                db.execute("INSERT INTO orders VALUES ('a\0b', ?, ?)", (number, value))
+                db.execute("INSERT INTO orders VALUES (?, ?, ?)", ("a\0b", number, value))
         yield db
 
 
@@ -35,7 +35,9 @@ def rows(db):
     """All rows of the tables; empty where a table is not there yet."""
     there = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     return {
-        table: sorted(db.execute(f"SELECT * FROM {table}")) for table in TABLES if table in there
+        table: sorted(db.execute(f"SELECT * FROM {table}"), key=repr)
+        for table in TABLES
+        if table in there
     }
 
 
@@ -177,3 +179,9 @@ def test_columns_that_have_changed_are_refused(programs, shop):
     again = capture(programs)
     assert again.wait() == 1
     assert again.complained() == "customers: its columns have changed since its capture began\n"
+
+
+def test_a_database_that_is_not_there_is_not_made(programs):
+    done = programs.run(programs.command("change_capture", "capture", "none.db", "t"), code=1)
+    assert done.complained() == "none.db: unable to open database file\n"
+    assert not (programs.directory / "none.db").exists()

@@ -119,3 +119,17 @@ def test_a_job_that_cannot_be_started_has_failed(programs):
     programs.begin("jobs", "archive", "jobs.db")
     eventually(lambda: len(archived(programs)) == 2, "its beginning and end are archived")
     assert [told["state"] for _, told in archived(programs)] == ["running", "failed"]
+
+
+def test_a_runner_that_is_told_to_end_ends_its_job_and_says_so(programs):
+    runner = programs.begin("jobs", "run", "long", "--", "sleep", "60")
+    programs.begin("jobs", "archive", "jobs.db")
+    eventually(lambda: archived(programs), "the job has begun")
+    assert runner.end() == 0
+    eventually(lambda: len(archived(programs)) == 2, "its end is archived")
+    assert archived(programs)[1] == ("long", {"state": "failed", "code": None})
+
+
+def test_an_archive_that_cannot_be_opened_is_named(programs):
+    done = programs.run(programs.command("jobs", "archive", "none/jobs.db"), code=1)
+    assert done.complained() == "none/jobs.db: unable to open database file\n"

@@ -53,8 +53,8 @@ def read(programs):
 def check(programs, sensors):
     """What was published is what is expected."""
     minutes, broken = expected(sensors)
-    values = read(programs)
-    told = values["minutes"]
+    published = read(programs)
+    told = published["minutes"]
     by_key = {(one["sensor"], one["minute"]): one for one in told}
     assert len(by_key) == len(told) == len(minutes)
     for key, values in minutes.items():
@@ -64,9 +64,9 @@ def check(programs, sensors):
         assert one["mean"] == pytest.approx(sum(values) / len(values), abs=1e-6)
     alerts = [one for one in told if one["mean"] > sensors.LIMIT]
     assert alerts
-    assert sorted(values["alerts"], key=str) == sorted(alerts, key=str)
+    assert sorted(published["alerts"], key=str) == sorted(alerts, key=str)
     assert broken
-    assert Counter(one["text"] for one in values["readings.broken"]) == Counter(broken)
+    assert Counter(one["text"] for one in published["readings.broken"]) == Counter(broken)
 
 
 def run_and_kill(programs, sensors, lives):
