@@ -81,11 +81,11 @@ def application(state: str, tower: str, gateways: int) -> streams.App:
 
 
 def readings(gateway: int, sensors: int, minutes: int) -> Iterator[bytes]:
-    """What a gateway hears: a reading of each sensor a second, some late, some broken."""
+    """What a gateway hears: each sensor once a second; some late, too late, or broken."""
     chance = random.Random(gateway)
     for second in range(minutes * 60):
         for sensor in range(sensors):
-            at = 1_700_000_000 + second - chance.choice([0, 0, 0, 3, 7])
+            at = 1_700_000_000 + second - chance.choice([0, 0, 0, 0, 0, 3, 7, 80])
             value = round(chance.gauss(60 + sensor, 10), 3)
             text = f'{{"sensor":"{gateway}-{sensor}","at":{at},"value":{value}}}'
             yield (text[:-5] if chance.random() < 0.001 else text).encode()

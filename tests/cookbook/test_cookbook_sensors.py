@@ -12,7 +12,7 @@ from tests.support.processes import dafka, eventually
 
 pytestmark = pytest.mark.process
 
-SENSORS, MINUTES, GATEWAYS = 30, 6, 2
+SENSORS, GATEWAYS = 30, 2
 
 
 @pytest.fixture(scope="module")
@@ -21,12 +21,12 @@ def sensors(program):
     return program("sensors")
 
 
-def expected(sensors):
+def expected(sensors, length):
     """Minutes, and the texts that are broken, by a loop over the readings."""
-    minutes, broken = defaultdict(list), []
+    minutes, broken, late = defaultdict(list), [], 0
     for gateway in range(1, GATEWAYS + 1):
         latest = 0
-        for text in map(bytes.decode, sensors.readings(gateway, SENSORS, MINUTES)):
+        for text in map(bytes.decode, sensors.readings(gateway, SENSORS, length)):
             try:
                 reading = json.loads(text)
             except ValueError:
@@ -35,7 +35,10 @@ def expected(sensors):
             minute = reading["at"] // 60 * 60
             if minute + 60 + sensors.LATENESS_S > latest:
                 minutes[reading["sensor"], minute].append(reading["value"])
+            else:
+                late += 1
             latest = max(latest, reading["at"])
+    assert late
     return minutes, broken
 
 
@@ -50,9 +53,9 @@ def read(programs):
     return values
 
 
-def check(programs, sensors):
+def check(programs, sensors, length):
     """What was published is what is expected."""
-    minutes, broken = expected(sensors)
+    minutes, broken = expected(sensors, length)
     published = read(programs)
     told = published["minutes"]
     by_key = {(one["sensor"], one["minute"]): one for one in told}
@@ -69,34 +72,38 @@ def check(programs, sensors):
     assert Counter(one["text"] for one in published["readings.broken"]) == Counter(broken)
 
 
-def run_and_kill(programs, sensors, lives):
+def run_and_kill(programs, sensors, lives, length):
     flags = ("aggregate", "--state", "state", "--gateways", str(GATEWAYS))
     victim = programs.begin("sensors", *flags)
     gateways = [
         programs.begin(
-            "sensors", "simulate", "--gateway", number, "--sensors", SENSORS, "--minutes", MINUTES
+            "sensors", "simulate", "--gateway", number, "--sensors", SENSORS, "--minutes", length
         )
         for number in range(1, GATEWAYS + 1)
     ]
-    state = programs.directory / "state"
+    lock = programs.directory / "state" / "lock"
+
+    def at_work():
+        return lock.exists() and lock.read_text().strip() == str(victim.popen.pid)
+
     for life in range(lives):
-        eventually(state.exists, "the application has begun")
+        eventually(at_work, "the application has opened its state")
         time.sleep(0.2 * (life % 4))  # any moment will do
         victim.kill()
         victim = programs.begin("sensors", *flags)
     for gateway in gateways:
         assert gateway.wait() == 0, gateway.complained()
-    eventually(state.exists, "the application has begun")
+    eventually(at_work, "the application has opened its state")
     victim.kill()
-    programs.complete("sensors", *flags, "--drain", "1")
-    check(programs, sensors)
+    programs.complete("sensors", *flags, "--drain", "1", within=120)
+    check(programs, sensors, length)
 
 
 def test_an_aggregation_that_is_killed_publishes_what_plain_python_does(programs, sensors):
-    run_and_kill(programs, sensors, lives=2)
+    run_and_kill(programs, sensors, lives=2, length=6)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_it_does_so_however_often(programs, sensors):
-    run_and_kill(programs, sensors, lives=40)
+    run_and_kill(programs, sensors, lives=30, length=60)
