@@ -1,4 +1,4 @@
-"""Who may import whom: protocol <- dafka.core <- dafka.io <- dafka <- aio, streams, bench, cli."""
+"""Who may import whom: protocol <- dafka.core <- dafka.io <- dafka <- all the rest."""
 
 from __future__ import annotations
 
@@ -36,6 +36,12 @@ GREEN = ("green", "threads", "committer", "tower", "store", "inspector", "produc
 
 STREAMS_SHELL = ("app", "runner", "feed", "publisher", "signals", "state")
 """Modules of dafka.streams that act; the others decide, and `app` imports those that act late."""
+
+BEAM_SHELL = ("hub", "nodes")
+"""Modules of dafka.beam that live in gevent; what Beam calls runs in ordinary threads."""
+
+BEAM_PURE = ("arrivals", "records", "source", "spans")
+"""Modules of dafka.beam that decide."""
 
 
 def inside(module: str, *packages: str) -> bool:
@@ -213,6 +219,21 @@ RULES = [
         "what decides in dafka.streams knows no clock, chance, system, thread, socket or log",
     ),
     Rule(
+        r"(?!dafka\.beam(\.|$)).*",
+        none_of("dafka.beam", "apache_beam"),
+        "only dafka.beam imports dafka.beam and apache_beam",
+    ),
+    Rule(
+        rf"dafka\.beam(\.(?!({'|'.join(BEAM_SHELL)})$).*)?",
+        none_of("gevent", "dafka.io", "dafka.streams"),
+        "in dafka.beam, only what lives in the hub imports gevent and dafka.io",
+    ),
+    Rule(
+        rf"dafka\.beam\.({'|'.join(BEAM_PURE)})",
+        none_of(*OUTSIDE_WORLD, "dafka.beam.hub", "dafka.beam.nodes"),
+        "what decides in dafka.beam knows no clock, chance, system, thread, socket or log",
+    ),
+    Rule(
         r"(?!dafka\.cli(\.|$)).*",
         none_of("click", "tqdm"),
         "only the command line imports click and tqdm",
@@ -284,6 +305,7 @@ def test_every_layer_is_looked_at() -> None:
         "dafka.streams",
         "dafka.threads",
         "dafka.aio",
+        "dafka.beam",
     ):
         assert sum(inside(module, layer) for module in MODULES) > 5
     assert sum(inside(module, "cookbook") for module in MODULES) == 5
@@ -291,6 +313,8 @@ def test_every_layer_is_looked_at() -> None:
         assert module in MODULES
     for name in STREAMS_SHELL:
         assert f"dafka.streams.{name}" in MODULES
+    for name in BEAM_SHELL + BEAM_PURE:
+        assert f"dafka.beam.{name}" in MODULES
 
 
 @pytest.mark.parametrize(
@@ -338,6 +362,12 @@ def test_every_layer_is_looked_at() -> None:
         ("dafka.cli.nodes", "from dafka.threads import Producer", "nothing imports it"),
         ("dafka.threads.consumer", "from gevent.event import Event", "only what runs and wakes"),
         ("dafka.threads.hands", "import threading", "without a clock"),
+        ("dafka.streams.app", "import apache_beam", "only dafka.beam imports"),
+        ("dafka.cli.main", "from dafka.beam import ReadFromDafka", "only dafka.beam imports"),
+        ("dafka.beam.reading", "import gevent", "only what lives in the hub"),
+        ("dafka.beam.write", "from dafka.io.producer import Producer", "lives in the hub"),
+        ("dafka.beam.spans", "import time", "what decides in dafka.beam knows"),
+        ("dafka.beam.source", "from dafka.beam.nodes import Reader", "in dafka.beam knows"),
         ("dafka.io.node", "from gevent import monkey", "may patch"),
         ("dafka.io.node", "import gevent.monkey", "may patch"),
         ("dafka.cli.nodes", "import gevent\ngevent.monkey.patch_all()", "may patch"),
@@ -381,6 +411,8 @@ def test_checker_tells_file_line_and_rule() -> None:
         ("cookbook.sensors", "import dafka\nfrom dafka import streams\nimport gevent"),
         ("dafka.streams.state", "import diskcache, os\nfrom dafka.streams import engine"),
         ("dafka.streams.engine", "import msgspec\nfrom dafka.core.run import Run"),
+        ("dafka.beam.nodes", "import gevent, dafka\nfrom dafka.io.inspector import Inspector"),
+        ("dafka.beam.reading", "import apache_beam, time\nfrom dafka.beam.nodes import Reader"),
         ("dafka.streams.runner", "import gevent, time\nfrom dafka.io.threads import Threads"),
     ],
 )

@@ -135,6 +135,10 @@ class Standing(Receiver):
             if key not in self._lookups
         }
 
+    def ends(self) -> dict[Key, int]:
+        """The offset behind the last record known to exist, of every partition."""
+        return {key: partition.intake.end for key, partition in self._backlog.items()}
+
     def known(self) -> list[Key]:
         """Every partition that was heard of, or sought."""
         return [key for key, _ in self._backlog.items()]

@@ -83,6 +83,10 @@ class Taking(Places):
         self.driver  # noqa: B018  `Closed` before the start
         return self._wiring.publisher.endpoint
 
+    def heads(self) -> dict[str, int]:
+        """The offset behind the last record known to exist, by partition."""
+        return {name: end for (_, name), end in self._machine.ends().items()}
+
     def stats(self) -> core.ConsumerStats:
         """Counters since the start."""
         return self._machine.stats

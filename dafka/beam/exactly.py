@@ -1,0 +1,207 @@
+"""The steps of the sink that publishes exactly once.
+
+`PlaceBatch` gives records their partition and offset and remembers in Beam's state where the next
+ones go. The runner keeps what it gave out before anything is published. `WriteBatch` publishes
+each record at its place, in order, and waits for acknowledgements. A retry publishes the same at
+the same offsets, and stores keep one of it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import apache_beam as beam
+from apache_beam import coders
+from apache_beam.metrics import Metrics
+from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateSpec
+
+from dafka.beam.nodes import Reader, Settings, Writer, new_partition
+from dafka.beam.records import Batch, BatchCoder
+from dafka.core.run import Run
+from dafka.errors import DafkaError
+
+IDLE_S = 10.0
+"""Producers that have not been used for so long are closed: another worker may have theirs."""
+
+_PLACE = coders.TupleCoder([coders.StrUtf8Coder(), coders.VarIntCoder()])
+
+
+class ConflictingOutput(DafkaError):
+    """Stores have other records than those to be published, at the same offsets of a partition.
+
+    The runner has not kept what was given out before a retry, so output cannot be exactly once.
+    """
+
+    def __init__(self, topic: str, partition: str, offset: int) -> None:
+        super().__init__(
+            f"topic {topic} partition {partition} offset {offset}: stores have another record "
+            "there than the one to be published: this runner does not keep its steps' results "
+            "over a retry, so use WriteToDafka without exactly_once"
+        )
+        self.topic, self.partition, self.offset = topic, partition, offset
+
+
+class PlaceBatch(beam.DoFn):
+    """Gives each record of a shard the next offset of the shard's partition."""
+
+    STATE = ReadModifyWriteStateSpec("place", _PLACE)
+
+    def process(
+        self,
+        element: tuple[int, Iterable[bytes]],
+        state: Any = beam.DoFn.StateParam(STATE),
+    ) -> Iterator[tuple[str, Batch]]:
+        """A batch at its place, under its partition's name, which is made with the first one."""
+        contents = tuple(element[1])
+        partition, first = state.read() or (new_partition(), 0)
+        state.write((partition, first + len(contents)))
+        yield partition, Batch(partition, first, contents)
+
+
+class WriteBatch(beam.DoFn):
+    """Publishes batches of a partition, one behind the other."""
+
+    NEXT = ReadModifyWriteStateSpec("next", coders.VarIntCoder())
+    WAITING = BagStateSpec("waiting", BatchCoder())
+
+    def __init__(self, topic: str, timeout: float, settings: Settings) -> None:
+        self._topic, self._timeout, self._settings = topic, timeout, settings
+        self._written = Metrics.counter("dafka", "records_written")
+
+    def setup(self) -> None:
+        """Let the producers of this process live."""
+        _writers.join()
+
+    def teardown(self) -> None:
+        """Close them with the last that uses them."""
+        _writers.leave()
+
+    def process(
+        self,
+        element: tuple[str, Batch],
+        next_offset: Any = beam.DoFn.StateParam(NEXT),
+        waiting: Any = beam.DoFn.StateParam(WAITING),
+    ) -> None:
+        """Publish a batch once all before it have been, or keep it until then."""
+        at = next_offset.read() or 0
+        batch = element[1]
+        if batch.first > at:
+            waiting.add(batch)
+            return
+        kept = sorted(waiting.read())
+        for one in (batch, *kept):
+            if one.first == at:
+                self._publish(one)
+                at += len(one.contents)
+        next_offset.write(at)
+        if kept:
+            waiting.clear()
+            for one in kept:
+                if one.first > at:
+                    waiting.add(one)
+
+    def _publish(self, batch: Batch) -> None:
+        writer, is_new = _writers.take(self._topic, batch, self._settings)
+        try:
+            writer.publish(batch.contents, self._timeout)
+            writer.flush(self._timeout)
+            if is_new:  # perhaps it has been published before
+                check_stored(self._topic, batch, self._settings, self._timeout)
+        except BaseException:
+            writer.stop(0)
+            raise
+        _writers.give_back(self._topic, batch.partition, writer)
+        self._written.inc(len(batch.contents))
+
+
+def check_stored(topic: str, batch: Batch, settings: Settings, timeout: float) -> None:
+    """Read an acknowledged batch back; `ConflictingOutput` if stores have something else."""
+    shared = {name: settings[name] for name in settings if name in _OF_READERS}
+    reader = Reader((topic,), shared)
+    reader.start()
+    try:
+        reader.go(topic, batch.partition, batch.first)
+        until, end = time.monotonic() + timeout, batch.first + len(batch.contents)
+        at = batch.first
+        while at < end:
+            item = reader.take(max(0.0, until - time.monotonic()))
+            if item is None:
+                raise DafkaError(
+                    f"topic {topic} partition {batch.partition}: what was published at offset "
+                    f"{at} could not be read back within {timeout:g} s"
+                )
+            if isinstance(item, Run):
+                _compare(topic, batch, item)
+            at = item.next if isinstance(item, Run) else item.end
+    finally:
+        reader.stop()
+
+
+_OF_READERS = (
+    *("tower", "bind", "host", "beacon_interval_s", "peer_timeout_s", "max_peers"),
+    "high_water_mark",
+)
+"""Settings that producers and consumers have in common."""
+
+
+def _compare(topic: str, batch: Batch, run: Run) -> None:
+    for offset, content in enumerate(run.contents, run.first):
+        at = offset - batch.first
+        if at < len(batch.contents) and batch.contents[at] != content:
+            raise ConflictingOutput(topic, batch.partition, offset)
+
+
+class _Writers:
+    """The producers of a process: a partition is published to by one at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._idle: dict[tuple[str, str], tuple[Writer, float]] = {}
+
+    def join(self) -> None:
+        """There is one more step that uses them."""
+        with self._lock:
+            self._users += 1
+
+    def leave(self) -> None:
+        """A step uses them no more."""
+        with self._lock:
+            self._users -= 1
+            gone = self._old(0.0) if not self._users else []
+        _stop(gone)
+
+    def take(self, topic: str, batch: Batch, settings: Settings) -> tuple[Writer, bool]:
+        """A producer that goes on where a batch belongs, and whether it is a new one."""
+        with self._lock:
+            gone = self._old(IDLE_S)
+            writer, _ = self._idle.pop((topic, batch.partition), (None, 0.0))
+        _stop(gone)
+        if writer is not None:
+            if writer.next == batch.first:
+                return writer, False
+            writer.stop(0)
+        writer = Writer(topic, settings, partition=batch.partition, first=batch.first)
+        writer.start()
+        return writer, True
+
+    def give_back(self, topic: str, partition: str, writer: Writer) -> None:
+        """Keep a producer of which everything is acknowledged."""
+        with self._lock:
+            self._idle[topic, partition] = writer, time.monotonic()
+
+    def _old(self, idle_s: float) -> list[Writer]:
+        late = time.monotonic() - idle_s
+        keys = [key for key, (_, used) in self._idle.items() if used <= late]
+        return [self._idle.pop(key)[0] for key in keys]
+
+
+def _stop(writers: list[Writer]) -> None:
+    for writer in writers:
+        writer.stop(0)
+
+
+_writers = _Writers()
