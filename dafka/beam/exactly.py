@@ -18,8 +18,9 @@ from apache_beam import coders
 from apache_beam.metrics import Metrics
 from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateSpec
 
-from dafka.beam.nodes import Reader, Settings, Writer, new_partition
+from dafka.beam.nodes import Reader, Settings, Writer, inventory, new_partition
 from dafka.beam.records import Batch, BatchCoder
+from dafka.beam.source import stored_head
 from dafka.core.run import Run
 from dafka.errors import DafkaError
 
@@ -73,11 +74,11 @@ class WriteBatch(beam.DoFn):
 
     def setup(self) -> None:
         """Let the producers of this process live."""
-        _writers.join()
+        _lines.join()
 
     def teardown(self) -> None:
         """Close them with the last that uses them."""
-        _writers.leave()
+        _lines.leave()
 
     def process(
         self,
@@ -104,23 +105,56 @@ class WriteBatch(beam.DoFn):
                     waiting.add(one)
 
     def _publish(self, batch: Batch) -> None:
-        writer, is_new = _writers.take(self._topic, batch, self._settings)
+        line = _lines.take(self._topic, batch, self._settings, self._timeout)
         try:
-            writer.publish(batch.contents, self._timeout)
-            writer.flush(self._timeout)
-            if is_new:  # perhaps it has been published before
-                check_stored(self._topic, batch, self._settings, self._timeout)
+            line.publish(batch, self._timeout)
         except BaseException:
-            writer.stop(0)
+            line.stop()
             raise
-        _writers.give_back(self._topic, batch.partition, writer)
+        _lines.give_back(line)
         self._written.inc(len(batch.contents))
+
+
+class Line:
+    """Publishes to a partition from one place on, over what an earlier attempt has published."""
+
+    def __init__(self, topic: str, batch: Batch, settings: Settings, timeout: float) -> None:
+        """Looks how far stores have got; takes a bit more than a second."""
+        self._topic, self._settings = topic, settings
+        self.key = topic, batch.partition
+        self.next = batch.first
+        self._stored = _stored(topic, batch.partition, settings, timeout)
+        self._writer: Writer | None = None
+
+    def publish(self, batch: Batch, timeout: float) -> None:
+        """Return once stores have the batch, which begins at `next`; `ConflictingOutput`."""
+        end = batch.first + len(batch.contents)
+        if end > self._stored:
+            if self._writer is None:
+                place = {"partition": batch.partition, "first": batch.first}
+                self._writer = Writer(self._topic, self._settings, **place)
+                self._writer.start()
+            self._writer.publish(batch.contents, timeout)
+            self._writer.flush(timeout)
+        if batch.first < self._stored:
+            check_stored(self._topic, batch, self._settings, timeout)
+        self.next = end
+
+    def stop(self) -> None:
+        """Close the producer; what is not acknowledged is published no more."""
+        if self._writer is not None:
+            self._writer.stop(0)
+
+
+def _stored(topic: str, partition: str, settings: Settings, timeout: float) -> int:
+    (found,) = inventory((topic,), _shared(settings), timeout)
+    heads = {state.partition: stored_head(state) for state in found.partitions}
+    return heads.get(partition, 0)
 
 
 def check_stored(topic: str, batch: Batch, settings: Settings, timeout: float) -> None:
     """Read an acknowledged batch back; `ConflictingOutput` if stores have something else."""
-    shared = {name: settings[name] for name in settings if name in _OF_READERS}
-    reader = Reader((topic,), shared)
+    reader = Reader((topic,), _shared(settings))
     reader.start()
     try:
         reader.go(topic, batch.partition, batch.first)
@@ -147,6 +181,10 @@ _OF_READERS = (
 """Settings that producers and consumers have in common."""
 
 
+def _shared(settings: Settings) -> Settings:
+    return {name: settings[name] for name in settings if name in _OF_READERS}
+
+
 def _compare(topic: str, batch: Batch, run: Run) -> None:
     for offset, content in enumerate(run.contents, run.first):
         at = offset - batch.first
@@ -154,13 +192,13 @@ def _compare(topic: str, batch: Batch, run: Run) -> None:
             raise ConflictingOutput(topic, batch.partition, offset)
 
 
-class _Writers:
+class _Lines:
     """The producers of a process: a partition is published to by one at a time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._users = 0
-        self._idle: dict[tuple[str, str], tuple[Writer, float]] = {}
+        self._idle: dict[tuple[str, str], tuple[Line, float]] = {}
 
     def join(self) -> None:
         """There is one more step that uses them."""
@@ -174,34 +212,31 @@ class _Writers:
             gone = self._old(0.0) if not self._users else []
         _stop(gone)
 
-    def take(self, topic: str, batch: Batch, settings: Settings) -> tuple[Writer, bool]:
-        """A producer that goes on where a batch belongs, and whether it is a new one."""
+    def take(self, topic: str, batch: Batch, settings: Settings, timeout: float) -> Line:
+        """The line that goes on where a batch belongs, or a new one."""
         with self._lock:
             gone = self._old(IDLE_S)
-            writer, _ = self._idle.pop((topic, batch.partition), (None, 0.0))
+            line, _ = self._idle.pop((topic, batch.partition), (None, 0.0))
+        if line is not None and line.next != batch.first:
+            gone.append(line)
+            line = None
         _stop(gone)
-        if writer is not None:
-            if writer.next == batch.first:
-                return writer, False
-            writer.stop(0)
-        writer = Writer(topic, settings, partition=batch.partition, first=batch.first)
-        writer.start()
-        return writer, True
+        return line or Line(topic, batch, settings, timeout)
 
-    def give_back(self, topic: str, partition: str, writer: Writer) -> None:
-        """Keep a producer of which everything is acknowledged."""
+    def give_back(self, line: Line) -> None:
+        """Keep a line of which everything is acknowledged."""
         with self._lock:
-            self._idle[topic, partition] = writer, time.monotonic()
+            self._idle[line.key] = line, time.monotonic()
 
-    def _old(self, idle_s: float) -> list[Writer]:
+    def _old(self, idle_s: float) -> list[Line]:
         late = time.monotonic() - idle_s
         keys = [key for key, (_, used) in self._idle.items() if used <= late]
         return [self._idle.pop(key)[0] for key in keys]
 
 
-def _stop(writers: list[Writer]) -> None:
-    for writer in writers:
-        writer.stop(0)
+def _stop(lines: list[Line]) -> None:
+    for line in lines:
+        line.stop()
 
 
-_writers = _Writers()
+_lines = _Lines()

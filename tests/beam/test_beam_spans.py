@@ -59,7 +59,7 @@ def test_splits_and_checkpoints_lose_nothing_and_double_nothing(start, count, is
     claimed = []
     while todo:
         span = todo.pop()
-        tracker = ThreadsafeRestrictionTracker(SpanTracker(span, lambda: head))
+        tracker = ThreadsafeRestrictionTracker(SpanTracker(span, lambda head=head: head))
         if span.is_open and span.start >= head:
             tracker.defer_remainder(Duration(1))
             residual, _ = tracker.deferred_status()

@@ -164,7 +164,7 @@ def test_without_a_store_the_bundle_fails_for_the_runner_to_retry(cluster):
     for sink in (WriteToDafka("out", timeout=0.3, **cluster.settings),):
         pipeline = beam.Pipeline(runner=FnApiRunner())
         _ = pipeline | beam.Create([b"x"]) | sink
-        with pytest.raises(Exception, match="PublishTimeout.*topic out"):
+        with pytest.raises(Exception, match=r"topic out"):
             pipeline.run()
 
 

@@ -22,7 +22,7 @@ class RetryingRunner(FnApiRunner):
     def _run_bundle_multiple_times_for_testing(self, *arguments: Any) -> None:
         try:
             super()._run_bundle_multiple_times_for_testing(*arguments)
-        except RuntimeError:
+        except Exception:
             self.failed += 1
 
 
