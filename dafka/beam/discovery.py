@@ -141,12 +141,15 @@ class FindPartitions(beam.DoFn):
 def look(source: Source, known: Known) -> list[Place]:
     """The places of partitions that are not known; takes a bit more than a second."""
     found = inventory(source.topics, source.settings, source.timeout)
+    states = _new([one for each in found for one in each.partitions], known)
+    if not states:
+        return []
     reader = Reader(source.topics, source.settings)
     reader.start()
     try:
         places = [
             source.place(state, reader.offset_at, known.until, is_new=known.looked)
-            for state in _new([one for each in found for one in each.partitions], known)
+            for state in states
         ]
     finally:
         reader.stop()

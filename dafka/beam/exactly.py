@@ -22,7 +22,7 @@ from dafka.beam.nodes import Reader, Settings, Writer, inventory, new_partition
 from dafka.beam.records import Batch, BatchCoder
 from dafka.beam.source import stored_head
 from dafka.core.run import Run
-from dafka.errors import DafkaError
+from dafka.errors import DafkaError, RecordsExpired
 
 IDLE_S = 10.0
 """Producers that have not been used for so long are closed: another worker may have theirs."""
@@ -125,6 +125,7 @@ class Line:
         self.next = batch.first
         self._stored = _stored(topic, batch.partition, settings, timeout)
         self._writer: Writer | None = None
+        self._reader: Reader | None = None
 
     def publish(self, batch: Batch, timeout: float) -> None:
         """Return once stores have the batch, which begins at `next`; `ConflictingOutput`."""
@@ -137,41 +138,41 @@ class Line:
             self._writer.publish(batch.contents, timeout)
             self._writer.flush(timeout)
         if batch.first < self._stored:
-            check_stored(self._topic, batch, self._settings, timeout)
+            self._check(batch, end, timeout)
         self.next = end
 
     def stop(self) -> None:
-        """Close the producer; what is not acknowledged is published no more."""
+        """Close the nodes; what is not acknowledged is published no more."""
         if self._writer is not None:
             self._writer.stop(0)
+        if self._reader is not None:
+            self._reader.stop()
+
+    def _check(self, batch: Batch, end: int, timeout: float) -> None:
+        """Read back what stores had already; `ConflictingOutput` if it is something else."""
+        reader = self._reader
+        if reader is None:
+            reader = self._reader = Reader((self._topic,), _shared(self._settings))
+            reader.start()
+        reader.go(*self.key, batch.first)
+        at, until = batch.first, time.monotonic() + timeout
+        while at < end:
+            item = reader.take(max(0.0, until - time.monotonic()))
+            if item is None:
+                raise DafkaError(
+                    f"topic {self._topic} partition {batch.partition}: what was published at "
+                    f"offset {at} could not be read back within {timeout:g} s"
+                )
+            at = item.end if isinstance(item, RecordsExpired) else item.next
+            if isinstance(item, Run):
+                _compare(batch, item)
+                reader.give_back(item.since(end))
 
 
 def _stored(topic: str, partition: str, settings: Settings, timeout: float) -> int:
     (found,) = inventory((topic,), _shared(settings), timeout)
     heads = {state.partition: stored_head(state) for state in found.partitions}
     return heads.get(partition, 0)
-
-
-def check_stored(topic: str, batch: Batch, settings: Settings, timeout: float) -> None:
-    """Read an acknowledged batch back; `ConflictingOutput` if stores have something else."""
-    reader = Reader((topic,), _shared(settings))
-    reader.start()
-    try:
-        reader.go(topic, batch.partition, batch.first)
-        until, end = time.monotonic() + timeout, batch.first + len(batch.contents)
-        at = batch.first
-        while at < end:
-            item = reader.take(max(0.0, until - time.monotonic()))
-            if item is None:
-                raise DafkaError(
-                    f"topic {topic} partition {batch.partition}: what was published at offset "
-                    f"{at} could not be read back within {timeout:g} s"
-                )
-            if isinstance(item, Run):
-                _compare(topic, batch, item)
-            at = item.next if isinstance(item, Run) else item.end
-    finally:
-        reader.stop()
 
 
 _OF_READERS = (
@@ -185,11 +186,11 @@ def _shared(settings: Settings) -> Settings:
     return {name: settings[name] for name in settings if name in _OF_READERS}
 
 
-def _compare(topic: str, batch: Batch, run: Run) -> None:
+def _compare(batch: Batch, run: Run) -> None:
     for offset, content in enumerate(run.contents, run.first):
         at = offset - batch.first
         if at < len(batch.contents) and batch.contents[at] != content:
-            raise ConflictingOutput(topic, batch.partition, offset)
+            raise ConflictingOutput(run.topic, batch.partition, offset)
 
 
 class _Lines:

@@ -68,7 +68,9 @@ class Reader:
 
     def __init__(self, topics: Sequence[str], settings: Settings) -> None:
         """Opens nothing."""
-        self._consumer = dafka.Consumer(topics, on_expired=self._expired, **settings)
+        # From the earliest record, so that stores tell at once what there is.
+        own = {**settings, "start": "earliest"}
+        self._consumer = dafka.Consumer(topics, on_expired=self._expired, **own)
         self._asker = dafka.Consumer(topics, **settings)
         self._found: deque[Run | RecordsExpired] = deque()
         self._at: tuple[str, str] | None = None

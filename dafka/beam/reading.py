@@ -188,7 +188,7 @@ class _Reading:
         if until is None or time.time() < until:
             return False
         if self._end is None:
-            self._end = self._reader.head(self._place.partition)
+            self._end = max(self._place.head, self._reader.head(self._place.partition))
         if self._at < self._end:
             return False
         self._tracker.try_claim(stop - 1)
@@ -228,7 +228,8 @@ class _Reading:
         if now - self._head_at >= _HEAD_S:
             self._head_at = now
             place = self._place
-            note_head(place.topic, place.partition, self._reader.head(place.partition))
+            head = max(place.head, self._reader.head(place.partition))
+            note_head(place.topic, place.partition, head)
 
     def _most(self) -> float:
         return float("inf") if self._source.bounded else self._source.bundle_records

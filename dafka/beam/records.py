@@ -23,13 +23,15 @@ class Record(NamedTuple):
 class Place(NamedTuple):
     """A partition to be read, from `first` on, and before `stop`.
 
-    `until`: seconds since 1970; what comes later need not be read. None: for ever.
+    `head` is how far stores had got when it was found. `until`: seconds since 1970; what comes
+    later need not be read. None: for ever.
     """
 
     topic: str
     partition: str
     first: int
     stop: int
+    head: int = 0
     until: float | None = None
 
 
@@ -81,7 +83,7 @@ class PlaceCoder(_Fields):
 
     kind = Place
     fields = coders.TupleCoder(
-        [_TEXT, _TEXT, _NUMBER, _NUMBER, coders.NullableCoder(coders.FloatCoder())]
+        [_TEXT, _TEXT, _NUMBER, _NUMBER, _NUMBER, coders.NullableCoder(coders.FloatCoder())]
     )
 
 

@@ -51,7 +51,7 @@ class Source:
             stop = min(stop, first + self.max_records)
         if first >= stop:
             return None
-        return Place(state.topic, state.partition, first, stop, until)
+        return Place(state.topic, state.partition, first, stop, head, until)
 
     def _first(self, state: PartitionState, head: int, offset_at: OffsetAt) -> int:
         start = self.start

@@ -132,7 +132,7 @@ def test_a_long_span_is_split_before_it_is_read():
     [
         Record("tö", P, 3, b"\0\xff", 1_700_000_000_000),
         Place("t", P, 0, OPEN),
-        Place("t", P, 0, 9, 1.5),
+        Place("t", P, 0, 9, 7, 1.5),
         Batch(P, 7, (b"", b"x")),
     ],
 )

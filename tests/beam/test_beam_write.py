@@ -13,7 +13,7 @@ beam = pytest.importorskip("apache_beam", reason=NEEDS_BEAM, exc_type=ImportErro
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from dafka.beam import ConflictingOutput, WriteToDafka
-from dafka.beam.exactly import WriteBatch, check_stored
+from dafka.beam.exactly import WriteBatch
 from dafka.beam.nodes import new_partition
 from dafka.beam.records import Batch
 from dafka.beam.write import WriteBundle
@@ -71,7 +71,7 @@ def test_exactly_once_holds_though_every_bundle_is_run_twice(cluster, shards):
             pipeline
             | beam.Create(LINES)
             | beam.Map(FailsOnce(f"exactly {shards}", LINES[250])).with_output_types(bytes)
-            | WriteToDafka("out", exactly_once=shards, batch_records=40, **cluster.settings)
+            | WriteToDafka("out", exactly_once=shards, batch_records=100, **cluster.settings)
         )
     assert runner.failed == 1
     records = cluster.records("out", 500)
@@ -156,16 +156,14 @@ def test_output_that_contradicts_what_stores_have_is_refused_loudly(cluster):
     with pytest.raises(ConflictingOutput, match=f"topic out partition {partition} offset 1: "):
         publish((b"a", b"c"))
     assert [record.content for record in cluster.records("out", 2)] == [b"a", b"b"]
-    check_stored("out", Batch(partition, 1, (b"b",)), cluster.settings, 20)
 
 
 def test_without_a_store_the_bundle_fails_for_the_runner_to_retry(cluster):
     cluster.call(cluster.nodes.end)
-    for sink in (WriteToDafka("out", timeout=0.3, **cluster.settings),):
-        pipeline = beam.Pipeline(runner=FnApiRunner())
-        _ = pipeline | beam.Create([b"x"]) | sink
-        with pytest.raises(Exception, match=r"topic out"):
-            pipeline.run()
+    pipeline = beam.Pipeline(runner=FnApiRunner())
+    _ = pipeline | beam.Create([b"x"]) | WriteToDafka("out", timeout=0.3, **cluster.settings)
+    with pytest.raises(PublishTimeout, match="topic out"):
+        pipeline.run()
 
 
 def test_a_bundle_that_could_not_be_published_is_begun_anew(cluster, monkeypatch):

@@ -27,13 +27,17 @@ class BeamCluster:
         """Do something with nodes of the cluster."""
         return self._hub.call(function)
 
-    def publish(self, topic: str, contents: Sequence[bytes]) -> str:
-        """Publish records to a partition of their own; return its name once stores have them."""
+    def publish(self, topic: str, contents: Sequence[bytes], at_once: int = 1 << 30) -> str:
+        """Publish records to a partition of their own; return its name once stores have them.
+
+        `at_once`: so many are written together.
+        """
 
         def publish() -> str:
             with dafka.Producer(topic, **self.settings) as producer:
-                producer.publish_many(contents)
-                producer.flush(20)
+                for first in range(0, len(contents), at_once):
+                    producer.publish_many(contents[first : first + at_once])
+                    producer.flush(20)
                 return producer.partition
 
         return self.call(publish)
