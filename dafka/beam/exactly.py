@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import apache_beam as beam
@@ -50,16 +51,21 @@ class PlaceBatch(beam.DoFn):
 
     STATE = ReadModifyWriteStateSpec("place", _PLACE)
 
+    def __init__(self, batch_records: int) -> None:
+        self._batch_records = batch_records
+
     def process(
         self,
         element: tuple[int, Iterable[bytes]],
         state: Any = beam.DoFn.StateParam(STATE),
     ) -> Iterator[tuple[str, Batch]]:
-        """A batch at its place, under its partition's name, which is made with the first one."""
-        contents = tuple(element[1])
-        partition, first = state.read() or (new_partition(), 0)
-        state.write((partition, first + len(contents)))
-        yield partition, Batch(partition, first, contents)
+        """Batches at their places, under their partition's name, which is made with the first."""
+        partition, at = state.read() or (new_partition(), 0)
+        contents = iter(element[1])
+        while part := tuple(islice(contents, self._batch_records)):
+            yield partition, Batch(partition, at, part)
+            at += len(part)
+        state.write((partition, at))
 
 
 class WriteBatch(beam.DoFn):

@@ -43,17 +43,19 @@ class ReadSpan(beam.DoFn):
 
     def __init__(self, source: Source) -> None:
         self._source = source
+        self._reader: Reader | None = None
         self._read = Metrics.counter(NAMESPACE, "records_read")
         self._expired = Metrics.counter(NAMESPACE, "records_expired")
 
     def setup(self) -> None:
         """Open a reader."""
-        self._reader = Reader(self._source.topics, self._source.settings)
-        self._reader.start()
+        self._open()
 
     def teardown(self) -> None:
         """Close it."""
-        self._reader.stop()
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.stop()
 
     def process(
         self,
@@ -65,9 +67,17 @@ class ReadSpan(beam.DoFn):
         ),
     ) -> Iterator[bytes | Record]:
         """The records of a span, each at the time of its arrival."""
-        return _Reading(self._source, self._reader, element, stamp, tracker, watermark).run(
+        return _Reading(self._source, self._open(), element, stamp, tracker, watermark).run(
             self._read, self._expired
         )
+
+    def _open(self) -> Reader:
+        # Not every runner calls `setup` of a splittable function.
+        if self._reader is None:
+            reader = Reader(self._source.topics, self._source.settings)
+            reader.start()
+            self._reader = reader
+        return self._reader
 
 
 class FollowSpan(ReadSpan):

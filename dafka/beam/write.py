@@ -72,8 +72,11 @@ class WriteToDafka(beam.PTransform):
             return records | "Publish" >> beam.ParDo(
                 WriteBundle(self._topic, self._timeout, self._settings)
             ).with_input_types(bytes).with_output_types(None)
-        # A batch that is never full waits for the end of what has one.
-        patience = None if records.is_bounded else self._batch_s
+        grouping = (
+            beam.GroupByKey()
+            if records.is_bounded
+            else beam.GroupIntoBatches(self._batch_records, self._batch_s)
+        )
         return (
             records
             | "Shard"
@@ -81,8 +84,9 @@ class WriteToDafka(beam.PTransform):
             .with_input_types(bytes)
             .with_output_types(tuple[int, bytes])
             | "Forget windows" >> beam.WindowInto(GlobalWindows())
-            | beam.GroupIntoBatches(self._batch_records, patience)
-            | "Place" >> beam.ParDo(PlaceBatch()).with_output_types(tuple[str, Batch])
+            | "Group" >> grouping
+            | "Place"
+            >> beam.ParDo(PlaceBatch(self._batch_records)).with_output_types(tuple[str, Batch])
             # From here on a record has its place: a retry meets the same records at the same ones.
             | "Keep places" >> ReshufflePerKey()
             | "Publish"

@@ -17,6 +17,7 @@ from tests.support.waiting import take
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "streams.md").read_text()
+TEXT, _, _BEAM = TEXT.partition("## Beyond one machine: Apache Beam")
 PROGRAMS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
 
