@@ -18,7 +18,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.window import FixedWindows, TimestampedValue
 
 from dafka.beam import ReadFromDafka, WriteToDafka
-from dafka.cli.demo_data import AIRPORTS, archive, flights
+from dafka.cli.demo_data import archive
 
 pytestmark = pytest.mark.io
 
@@ -47,13 +47,16 @@ def means(pipeline, source):
     )
 
 
-def expected(limit):
-    """The same by pandas, of the first flights of each airport."""
+def table_of(limit):
+    """The first flights of each airport."""
     with ZipFile(archive()) as zipped:
         table = pandas.read_csv(io.BytesIO(zipped.read("flights.csv")))
     table = table.sort_values(["time_hour", "sched_dep_time"], kind="stable")
-    if limit is not None:
-        table = table.groupby("origin").head(limit)
+    return table if limit is None else table.groupby("origin").head(limit)
+
+
+def expected(table):
+    """The means by pandas."""
     hours = pandas.to_datetime(table["time_hour"], utc=True)
     table = table.assign(hour=(hours - pandas.Timestamp(0, tz="UTC")).dt.total_seconds())
     found = table.dropna(subset=["dep_delay"]).groupby(["origin", "hour"])["dep_delay"].mean()
@@ -61,9 +64,10 @@ def expected(limit):
 
 
 def check(cluster, limit, **given):
-    for airport in AIRPORTS:
-        cluster.publish("flights", flights(airport, limit))
-    wanted = expected(limit)
+    table = table_of(limit)
+    for _, part in table.groupby("origin"):
+        cluster.publish("flights", part.to_json(orient="records", lines=True).encode().splitlines())
+    wanted = expected(table)
     source = ReadFromDafka("flights", **given, **cluster.settings)
     sink = WriteToDafka("means", exactly_once=2, **cluster.settings)
     with beam.Pipeline(runner=FnApiRunner()) as pipeline:

@@ -12,7 +12,7 @@ beam = pytest.importorskip("apache_beam", reason=NEEDS_BEAM, exc_type=ImportErro
 
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from dafka.beam import ConflictingOutput, WriteToDafka
+from dafka.beam import ConflictingOutput, ReadFromDafka, WriteToDafka
 from dafka.beam.exactly import WriteBatch
 from dafka.beam.nodes import new_partition
 from dafka.beam.records import Batch
@@ -99,6 +99,17 @@ def test_exactly_once_holds_where_publishing_succeeds_and_the_bundle_fails(clust
         )
     assert (runner.failed, len(tried)) == (1, 1)
     assert contents(cluster.records("out", 500)) == sorted(LINES)
+
+
+def test_an_unbounded_pipeline_from_topic_to_topic_is_exactly_once(cluster):
+    """Every bundle is run twice, with timers and state, and its first attempt thrown away."""
+    cluster.publish("in", LINES[:300])
+    settings = cluster.settings
+    source = ReadFromDafka("in", max_records=300, bundle_records=100, **settings)
+    sink = WriteToDafka("out", exactly_once=1, batch_records=70, batch_s=0.2, **settings)
+    with beam.Pipeline(runner=RetryingRunner()) as pipeline:
+        _ = pipeline | source | sink
+    assert contents(cluster.records("out", 300)) == sorted(LINES[:300])
 
 
 class State:
