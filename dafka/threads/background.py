@@ -6,6 +6,7 @@ nothing of nodes.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections import deque
@@ -18,6 +19,8 @@ import gevent
 from gevent.event import Event
 
 from dafka.errors import Closed
+
+logger = logging.getLogger("dafka.threads")
 
 T = TypeVar("T")
 
@@ -95,6 +98,8 @@ class Background:
     def _run(self, ready: threading.Event) -> None:
         hub, more = gevent.get_hub(), Event()
         self._waker = self.waker(more.set)
+        # Closing a socket needs a thread, and at its end Python 3.12.0 and 3.12.1 start none.
+        hub.threadpool.apply(int)
         ready.set()
         try:
             while not self._closing:
@@ -151,8 +156,8 @@ def enter(guest: Guest) -> Background:
         background.guests[guest] = None
         if not _process.watched:
             _process.watched = True
-            # No daemon: Python waits for it at the end of a program. Not `atexit`, at which newer
-            # Pythons start no threads, and closing a node's files needs some.
+            # No daemon: Python waits for it at the end of a program. `atexit` would be too late:
+            # newer Pythons start no threads then, and closing a node's files needs some.
             threading.Thread(target=_stop_at_exit, name="dafka exit", daemon=False).start()
         return background
 
@@ -178,7 +183,10 @@ def _stop_at_exit() -> None:
     until = monotonic() + EXIT_S - _CLOSING_S
     background = _process.background
     for guest in [] if background is None else list(background.guests):
-        guest.stop(max(0.0, until - monotonic()))
+        try:
+            guest.stop(max(0.0, until - monotonic()))
+        except Exception:
+            logger.exception("a node could not be stopped at the end of the program")
 
 
 def _after_fork() -> None:
