@@ -207,15 +207,16 @@ class _Reading:
     def _waits_in_vain(self) -> bool:
         """Nothing has come: put the rest off, or wait on where records are known to exist."""
         source, place = self._source, self._place
-        if not source.bounded:
-            if self._end is not None:  # time is up, and nobody has what is said to exist
-                self._tracker.try_claim(self._tracker.current_restriction().stop - 1)
-                return True
+        if not source.bounded and self._end is None:
             self._rest()
             self._tracker.defer_remainder(Duration.of(source.poll_s))
             return True
         if time.monotonic() - self._waiting_since < source.timeout:
             return False
+        if self._end is not None and self._at >= place.head:
+            # Time is up, and what was announced since has reached no store.
+            self._tracker.try_claim(self._tracker.current_restriction().stop - 1)
+            return True
         raise DafkaError(
             f"topic {place.topic} partition {place.partition}: the record at offset {self._at} "
             f"has not come within {source.timeout:g} s: is a store running that has it?"

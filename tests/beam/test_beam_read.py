@@ -170,9 +170,25 @@ def test_a_runner_that_splits_at_will_gets_each_record_once(cluster):
     assert sorted(got) == list(range(3000))
 
 
-def process(dofn, partition, tracker, watermark=None, stamp=MIN_TIMESTAMP, until=None):
+def test_when_time_is_up_what_had_come_is_waited_for(cluster):
+    partition = cluster.publish("t", numbers(b"a", 5))
+    dofn = FollowSpan(read(cluster)._source)
+    dofn.setup()
+    take, slow = dofn._reader.take, [None] * 3
+    dofn._reader.take = lambda timeout: slow.pop() if slow else take(timeout)
+    tracker = ThreadsafeRestrictionTracker(SpanTracker(Span("t", partition, 0, OPEN)))
+    try:
+        values = list(process(dofn, partition, tracker, until=time.time() - 1, head=5))
+    finally:
+        dofn.teardown()
+    assert values == numbers(b"a", 5)
+    assert tracker.deferred_status() is None
+    tracker.check_done()
+
+
+def process(dofn, partition, tracker, watermark=None, stamp=MIN_TIMESTAMP, until=None, head=0):
     """The values a span gives in one bundle."""
-    place = Place("t", partition, 0, OPEN, 0, until)
+    place = Place("t", partition, 0, OPEN, head, until)
     estimator = ThreadsafeWatermarkEstimator(watermark or ManualWatermarkEstimator(None))
     view = RestrictionTrackerView(tracker)
     for stamped in dofn.process(place, stamp, view, estimator):
