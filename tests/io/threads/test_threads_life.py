@@ -131,7 +131,7 @@ class TestTheThread:
         def live() -> None:
             for call in (
                 lambda: producer.publish(b"y"),
-                lambda: producer.flush(5),
+                lambda: producer.publish_many([b"y"]),
                 lambda: consumer.poll(5),
                 lambda: consumer.seek_to_earliest(),
             ):
