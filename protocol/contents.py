@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from array import array
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
 from struct import Struct
 from typing import Any, BinaryIO
@@ -70,7 +70,7 @@ def common_length(frame: bytes) -> int | None:
     """Return the length of every content in a sound frame; None if they differ."""
     count = count_in(frame)
     first = frame[COUNT_BYTES : COUNT_BYTES + LENGTH_BYTES]
-    table = memoryview(frame)[COUNT_BYTES : COUNT_BYTES + LENGTH_BYTES * count]
+    table = frame[COUNT_BYTES : COUNT_BYTES + LENGTH_BYTES * count]  # bytes compare much faster
     return int.from_bytes(first, "big") if table == first * count else None
 
 
@@ -96,6 +96,22 @@ def cut(frame: bytes, first: int, end: int) -> bytes:
     all_ = memoryview(frame)
     table = all_[COUNT_BYTES + LENGTH_BYTES * first : COUNT_BYTES + LENGTH_BYTES * end]
     return b"".join((_COUNT.pack(end - first), table, all_[start:stop]))
+
+
+def parts(frame: bytes, most_bytes: int) -> Iterator[bytes]:
+    """Return the frames into which `cuts` cuts a sound one: as `cut` does, but all in one go."""
+    count, each = count_in(frame), common_length(frame)
+    begin = COUNT_BYTES + LENGTH_BYTES * count
+    places: Sequence[int]
+    if each:
+        places = range(begin, begin + each * count + 1, each)
+    else:
+        places = list(accumulate(lengths_in(frame), initial=begin))
+    all_, first = memoryview(frame), 0
+    for end in cuts(frame, most_bytes):
+        table = all_[COUNT_BYTES + LENGTH_BYTES * first : COUNT_BYTES + LENGTH_BYTES * end]
+        yield b"".join((_COUNT.pack(end - first), table, all_[places[first] : places[end]]))
+        first = end
 
 
 def join(frames: Sequence[bytes]) -> bytes:

@@ -66,24 +66,15 @@ class Packed(Sequence[bytes]):
             return self._count - first
         return wire.fitting(self.frame, first, most_bytes, cost)
 
-    def cuts(self, most_bytes: int) -> list[int]:
-        """Where to cut into parts of at most so many bytes: the position each part ends before.
+    def parts(self, most_bytes: int) -> Iterator[Packed]:
+        """The same contents in parts of at most so many bytes with their lengths.
 
         A content that is larger alone is a part.
         """
-        if self.weight <= most_bytes:
-            return [self._count] if self._count else []
-        return wire.cuts(self.frame, most_bytes)
-
-    def parts(self, most_bytes: int) -> Iterator[Packed]:
-        """The same contents in parts of at most so many bytes, as `cuts` makes them."""
         if self._count and self.weight <= most_bytes:
             yield self
-            return
-        at = 0
-        for end in self.cuts(most_bytes):
-            yield self.between(at, end)
-            at = end
+        elif self._count:
+            yield from map(Packed, wire.parts(self.frame, most_bytes))
 
     @overload
     def __getitem__(self, at: int) -> bytes: ...

@@ -71,10 +71,9 @@ def test_as_many_fit_as_their_sizes_say(contents, first, most, lengths) -> None:
 
 
 @given(lists, st.integers(1, 40))
-def test_cuts_make_parts_as_large_as_they_may_be(contents: list[bytes], most: int) -> None:
+def test_parts_are_as_large_as_they_may_be(contents: list[bytes], most: int) -> None:
     packed = Packed.of(contents)
-    cuts = [0, *packed.cuts(most)]
-    parts = [packed.between(a, b) for a, b in pairwise(cuts)]
+    parts = list(packed.parts(most))
     assert [content for part in parts for content in part] == contents
     assert all(part.weight <= most or len(part) == 1 for part in parts)
     for part, following in pairwise(parts):
