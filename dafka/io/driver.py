@@ -112,7 +112,7 @@ class Driver:
         """Whether a tower has answered this node since its start."""
         self._logger = logger
         self._wake = shell.signal()
-        self._alarm = shell.alarm(self._wake.set)
+        self._alarm = shell.alarm(self._ring)
         self._alarm_at = 0.0
         self._sources: list[Source] = []
         self._checks: list[Callable[[], object]] = []
@@ -252,6 +252,11 @@ class Driver:
             await self._wake.wait()
         else:
             await self.shell.pause()
+
+    def _ring(self) -> None:
+        # Timers of milliseconds (libuv's) ring a bit early; then another one has to be set.
+        self._alarm_at = 0.0
+        self._wake.set()
 
     def _on_warn(self, action: Warn) -> None:
         self.limited.warn(action.key, action.text)

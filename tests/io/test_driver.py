@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 
@@ -11,7 +12,7 @@ import pytest
 from dafka.errors import Closed, StoreError
 from dafka.io import driver
 from dafka.io.driver import Driver, LimitedLog
-from dafka.io.green import GREEN
+from dafka.io.green import GREEN, Green
 from dafka.io.shell import at_once
 from tests.support.waiting import until
 
@@ -97,6 +98,35 @@ class Alarms:
     def tick(self, now: float) -> list:
         self.late.append(now - self._times.pop(0))
         return []
+
+
+class EarlyAlarm:
+    """Rings when half of the time is over."""
+
+    def __init__(self, ring: Callable[[], object]) -> None:
+        self._alarm = GREEN.alarm(ring)
+        self.end = self._alarm.end
+
+    def set(self, delay: float) -> None:
+        self._alarm.set(delay / 2)
+
+
+class Hasty(Green):
+    """A shell whose clock is ahead of the machines' one, as uvloop's is by up to a millisecond."""
+
+    def alarm(self, ring: Callable[[], object]) -> EarlyAlarm:
+        return EarlyAlarm(ring)
+
+
+def test_a_deadline_is_kept_although_the_alarm_rings_early():
+    begin = monotonic()
+    machine = Alarms([begin + 0.02, begin + 0.04, begin + 0.06])
+    loop = Driver("store", logging.getLogger("dafka.test"), Hasty())
+    loop.add_machine(machine)
+    loop.start()
+    until(lambda: len(machine.late) == 3, 5)
+    at_once(loop.stop(5))
+    assert min(machine.late) >= 0
 
 
 def test_deadlines_are_kept_in_whatever_order_they_turn_up():
