@@ -35,6 +35,10 @@ class Places(Shell[C]):
         """Records known to exist that this consumer has not received yet."""
         return self._there(self._node.behind)
 
+    def heads(self) -> dict[str, int]:
+        """The offset behind the last record known to exist, by partition."""
+        return self._there(self._node.heads)
+
     def seek(self, partition: str, offset: int, topic: str | None = None) -> None:
         """Continue a partition at `offset`, back or ahead, whether or not it is known yet."""
         self._change(lambda: self._node.seek(partition, offset, topic))

@@ -143,16 +143,3 @@ def test_what_is_no_offset_is_refused_in_a_sentence(nodes, offset):
         consumer.seek("A" * 32, offset)
     with pytest.raises(dafka.ConfigError, match="is no offset"):
         dafka.Consumer("t", start={"A" * 32: offset})
-
-
-def test_a_consumer_tells_how_far_partitions_go_also_while_they_are_paused(nodes):
-    nodes.cluster()
-    producer = nodes.producer()
-    fill(producer, 7)
-    producer.flush(20)
-    consumer = nodes.consumer()
-    consumer.pause()
-    until(lambda: consumer.heads() == {producer.partition: 7})
-    fill(producer, 2, 7)
-    until(lambda: consumer.heads() == {producer.partition: 9})
-    assert consumer.poll(0) is None

@@ -72,6 +72,31 @@ class TestPosition:
         take(consumer, 1000)
         assert consumer.behind() == 0
 
+    def test_heads_tell_how_far_partitions_go_also_while_they_are_paused(self, nodes, stored):
+        consumer = nodes.consumer()
+        consumer.pause()
+        until(lambda: consumer.heads() == {stored.partition: 1000})
+        fill(stored, 2, 1000)
+        until(lambda: consumer.heads() == {stored.partition: 1002})
+        assert consumer.poll(0) is None
+
+    def test_partitions_that_are_not_wanted_are_left_alone(self, nodes, stored):
+        other, asked = nodes.producer(), set()
+        fill(other, 10)
+        other.flush(20)
+        wanted, unwanted = other.partition, stored.partition
+
+        def only(topic: str, partition: str) -> bool:
+            asked.add((topic, partition))
+            return partition == wanted
+
+        consumer = nodes.consumer(only=only)
+        assert offsets(take(consumer, 10)) == list(range(10))
+        until(lambda: asked == {("t", wanted), ("t", unwanted)})
+        assert consumer.poll(0.1) is None
+        assert consumer.position() == {wanted: 10}
+        assert consumer.heads() == {wanted: 10}
+
 
 class TestSeek:
     def test_back_and_ahead(self, nodes, stored):
