@@ -27,8 +27,8 @@ class AsyncConsumer(Taking, AsyncLife):
     """
 
     def __init__(self, *topics: Any, **settings: Any) -> None:
-        """Takes what `dafka.Consumer` takes; `on_expired` and `on_partition` are no coroutines."""
-        for name in ("on_expired", "on_partition"):
+        """Takes what `dafka.Consumer` takes; what it calls are no coroutine functions."""
+        for name in ("on_expired", "on_partition", "only"):
             function: Callable[..., object] | None = settings.get(name)
             if iscoroutinefunction(function):
                 raise ConfigError(

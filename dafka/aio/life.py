@@ -76,7 +76,8 @@ class AsyncLife(Life):
         Raises what `dafka.Producer.start` and `dafka.Consumer.start` raise. If the caller is
         cancelled meanwhile, the node is stopped.
         """
-        self._loop = asyncio.get_running_loop()
+        if not self.started:  # else it has its loop, and the start is refused
+            self._loop = asyncio.get_running_loop()
         self._unwanted = False
         try:
             await _Whole(self._start_whole).result(self._do_not_start)

@@ -269,7 +269,7 @@ def test_a_coroutine_function_is_no_callback(nodes):
     async def told(_: object) -> None:
         """Would never be awaited."""
 
-    for name in ("on_expired", "on_partition"):
+    for name in ("on_expired", "on_partition", "only"):
         with pytest.raises(dafka.ConfigError, match=f"{name} is a coroutine function"):
             AsyncConsumer("t", **{name: told})
 
@@ -401,6 +401,8 @@ def test_a_node_is_for_its_loop(nodes):
                 await call
         with pytest.raises(dafka.ConfigError, match="belongs to the event loop"):
             taker.seek("A" * 32, 0, "t")
+        with pytest.raises(dafka.Closed, match="can be started once"):
+            await maker.start()
 
     asyncio.run(elsewhere())
     loop.run_until_complete(maker.stop())
