@@ -155,9 +155,9 @@ RULES = [
         "the benchmark uses nodes by the public API",
     ),
     Rule(
-        r"(?!dafka\.threads(\.|$)).*",
+        r"(?!dafka\.threads(\.|$)|dafka\.beam\.hub$).*",
         none_of("dafka.threads"),
-        "dafka.threads is for users: nothing imports it",
+        "dafka.threads is for users: nothing imports it but the thread of dafka.beam",
     ),
     Rule(
         r"dafka\.threads(\.(?!background$|shell$).*)?",

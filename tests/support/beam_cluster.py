@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import dafka
-from dafka.beam.hub import Hub
+from dafka.threads.background import Background
 from tests.support.live_nodes import LOOPBACK, Nodes
 from tests.support.waiting import take
 
@@ -18,7 +18,7 @@ class BeamCluster:
     """A tower and a store, and settings by which pipelines reach them."""
 
     def __init__(self, directory: Path) -> None:
-        self._hub = Hub()
+        self._hub = Background()
         self.nodes = Nodes(directory)
         self.call(self.nodes.cluster)
         self.settings: dict[str, Any] = {"tower": self.nodes.tower, "bind": LOOPBACK}
@@ -57,4 +57,4 @@ class BeamCluster:
     def end(self) -> None:
         """Stop all."""
         self.call(self.nodes.end)
-        self._hub.end()
+        self._hub.close(2)
