@@ -116,17 +116,17 @@ class Watched:
         """Whether there may be something to read: looking costs more than knowing that not."""
         self._shell = context.shell
         self._unwatch: Callable[[], object] | None = None
+        self._wake: Callable[[], object] = lambda: None
         context.socket(self, kind)
 
     def watch(self, wake: Callable[[], object]) -> None:
         """Call `wake` whenever there is something to read."""
 
         def readable() -> None:
-            # The descriptor only says that something changed; reading EVENTS re-arms it.
-            if not self.socket.closed and _get(self.socket, _EVENTS) & _POLLIN:
-                self.due = True
-                wake()
+            if not self.socket.closed:
+                self._look()
 
+        self._wake = wake
         if self._shell.green:
             # It watches the descriptor for its own send and recv, which are not used here.
             self.socket._state_event.stop()
@@ -136,11 +136,19 @@ class Watched:
         """Look again, whatever was said."""
         self.due = True
 
+    def _look(self) -> None:
+        """Notice what has come: when the descriptor says that something has changed, and after
+        whatever else libzmq was asked to do, since it then takes in what it tells nobody about.
+        """
+        if _get(self.socket, _EVENTS) & _POLLIN:
+            self.due = True
+            self._wake()
+
     def reconnect(self, endpoint: str) -> None:
         """Connect anew, whatever became of the connection."""
         _disconnect(self.socket, endpoint)
         self.socket.connect(endpoint)
-        self.due = True
+        self._look()
 
     def close(self) -> None:
         """Close the socket; what was accepted still leaves while the context lingers."""
@@ -260,8 +268,8 @@ class Publisher(Watched):
 
     def send_frames(self, frames: list[bytes]) -> None:
         """Send a message that has been built."""
-        self.due = True  # libzmq may take in a subscription meanwhile, and tell nobody
         _send_all(self.socket, frames)
+        self._look()
 
     def send_run(self, plain: bytes, joined: bytes, run: Run) -> None:
         """Send a run to all subscribers; one that is too slow loses records in silence.
@@ -269,7 +277,6 @@ class Publisher(Watched):
         As RECORDs, whose headers begin with `plain`, and as RECORDS, whose headers begin with
         `joined`: each only if somebody has asked for it.
         """
-        self.due = True
         if self._is_wanted(joined):
             for header, frame, _ in _messages(joined, run, self._runs_bytes):
                 _send_both(self.socket, header, frame)
@@ -282,6 +289,7 @@ class Publisher(Watched):
                 finally:  # see `_send_both`, whose call would cost more than this
                     _send(socket, content, _NOBLOCK)
                 sequence += 1
+        self._look()
 
     def _is_wanted(self, prefix: bytes) -> bool:
         """Whether somebody is known to listen to messages that begin like this."""
@@ -299,7 +307,6 @@ class Publisher(Watched):
         XPUB_NODROP holds for the peers that a message matches, here exactly one.
         """
         socket, sent = self.socket, 0
-        self.due = True
         socket.setsockopt(zmq.XPUB_NODROP, 1)
         try:
             for header, frame, records in (
@@ -311,6 +318,7 @@ class Publisher(Watched):
             pass
         finally:
             socket.setsockopt(zmq.XPUB_NODROP, 0)
+        self._look()
         return sent
 
     def subscriptions(self) -> list[tuple[bool, bytes]]:
@@ -350,8 +358,8 @@ class BeaconPublisher(Watched):
 
     def send(self, message: Message) -> None:
         """Send one beacon to all towers that listen."""
-        self.due = True
         _send_all(self.socket, build(message))
+        self._look()
 
     def towers_joined(self) -> bool:
         """Whether a tower has begun to listen since the last call."""
@@ -428,22 +436,23 @@ class Subscriber(Watched):
 
     def subscribe(self, prefix: bytes) -> None:
         """Let messages with this prefix in."""
-        self.due = True  # as with whatever else libzmq is asked to do
         self.socket.setsockopt(zmq.SUBSCRIBE, prefix)
+        self._look()
 
     def connect(self, endpoint: str) -> bool:
         """Listen to a peer; False if the endpoint is unusable."""
-        self.due = True
         try:
             self.socket.connect(endpoint)
         except (zmq.ZMQError, ValueError):  # ValueError: it is no text, or holds a NUL
             return False
+        self._look()
         return True
 
     def disconnect(self, endpoint: str) -> None:
         """Stop listening to a peer that `connect` accepted."""
         self._end_begun()
         _disconnect(self.socket, endpoint)
+        self._look()
 
     def reconnect(self, endpoint: str) -> None:
         """Connect anew, whatever became of the connection."""
@@ -457,11 +466,12 @@ class Subscriber(Watched):
         the peer is disconnected before the other frames were read (libzmq's issue 2163). What is
         read here, the next drain hands out.
         """
-        self.due = True
         try:
             frame = _recv(self.socket, _NOBLOCK, False)
         except zmq.Again:
             return
+        self.due = True
+        self._wake()
         frames = [frame.bytes, *(self._rest() if frame.more else ())]
         if len(frames) == 2:
             self._joiner.record(*frames)

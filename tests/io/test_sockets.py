@@ -130,9 +130,10 @@ def test_what_libzmq_takes_in_during_a_send_is_found(context):
     peer.connect(publisher.endpoint)
     peer.subscribe(b"K")
     until(lambda: woken)  # the edge has come, and is all that will ever come
-    publisher.due = False
+    publisher.due, woken[:] = False, []
     publisher.send(Ack("A" * 32, "t", 1))
     assert publisher.due
+    assert woken
     assert publisher.subscriptions() == [(True, b"K")]
     assert not publisher.due
 
