@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from threading import get_ident
+from threading import current_thread, get_ident
 from time import monotonic
 from typing import Any
 
@@ -159,7 +159,7 @@ class Consumer(Places[_Node]):
             at = node._at
             node._at = at + 1
             if self._hands is not None:
-                self._hands.hold(get_ident(), run, at)
+                self._hands.hold(current_thread(), run, at)
         return Record(run.topic, run.partition, run.first + at, run.contents[at])
 
     def __iter__(self) -> Iterator[Record]:
@@ -202,6 +202,7 @@ class Consumer(Places[_Node]):
             if hands is None:
                 return {}, False
             self._note_run()
+            hands.lose()
             run = node._run
             unfinished = run is not None and node._at < len(run)
             return hands.handled(), hands.any or unfinished
@@ -220,7 +221,7 @@ class Consumer(Places[_Node]):
         node, hands = self._node, self._hands
         until = None if timeout is None else monotonic() + timeout
         if hands is not None:
-            hands.back(get_ident())
+            hands.back(current_thread())
         while not self._stopped:
             run = node._run
             if run is not None and node._at < len(run):
@@ -256,7 +257,7 @@ class Consumer(Places[_Node]):
         self._node._run = None
         if self._hands is not None:
             self._hands.gave((run.topic, run.partition), run.next)
-            self._hands.hold(get_ident(), run, 0)
+            self._hands.hold(current_thread(), run, 0)
         return run
 
     def _note_run(self) -> None:

@@ -1,43 +1,66 @@
 """What the threads of a consumer have in hand: how far all that was given has been handled.
 
-A thread has handled what it was given once it comes back for more. Decides nothing about saving,
-and takes no lock: its user does.
+A thread has handled what it was given once it comes back for more; one that ends before has not.
+Decides nothing about saving, and takes no lock: its user does.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
+from threading import Thread
 
 from dafka.core.partition import Key
 from dafka.core.run import Run
+
+logger = logging.getLogger("dafka.threads")
 
 
 class Hands:
     """One place in hand for each thread, and the ends of what was given."""
 
     def __init__(self) -> None:
-        self._held: dict[int, tuple[Run, int]] = {}
+        # Not by their numbers, which are given again: a new thread would come back for a dead one.
+        self._held: dict[Thread, tuple[Run, int]] = {}
+        self._lost: dict[Key, int] = {}
+        """The first record of each partition that was in hand when its thread ended."""
         self._ends: dict[Key, int] = {}
         self._told: dict[Key, int] = {}
 
-    def hold(self, thread: int, run: Run, at: int) -> None:
+    def hold(self, thread: Thread, run: Run, at: int) -> None:
         """A thread was given the record at this place of a run, or all from there on."""
         self._held[thread] = run, at
 
-    def back(self, thread: int) -> None:
+    def back(self, thread: Thread) -> None:
         """A thread came back: what it had in hand was handled."""
         self._held.pop(thread, None)
 
-    def commit(self, thread: int, key: Key, end: int) -> None:
+    def commit(self, thread: Thread, key: Key, end: int) -> None:
         """A thread says that it has handled what comes before `end` of a partition."""
         self._told.pop(key, None)
         run, at = self._held.get(thread, (None, 0))
         if run is not None and (run.topic, run.partition) == key and run.first + at < end:
             del self._held[thread]
+        if self._lost.get(key, end) < end:
+            del self._lost[key]
+
+    def lose(self) -> None:
+        """See whose threads have ended: what they had in hand stays unhandled."""
+        for thread in [one for one in self._held if not one.is_alive()]:
+            run, at = self._held.pop(thread)
+            key, offset = (run.topic, run.partition), run.first + at
+            if key not in self._lost:
+                logger.warning(
+                    "thread %s has ended with the record at offset %d of topic %s partition %s in "
+                    "hand: positions stay before it, until it is committed",
+                    *(thread.name, offset, *key),
+                )
+            self._lost[key] = min(offset, self._lost.get(key, offset))
 
     def all_back(self) -> None:
         """Everything that was given was handled."""
         self._held.clear()
+        self._lost.clear()
 
     def gave(self, key: Key, end: int) -> None:
         """All before `end` was given to somebody."""
@@ -45,10 +68,11 @@ class Hands:
 
     def forget(self, keys: Iterable[Key] | None) -> None:
         """Of these partitions, or of all, other records come next: what is in hand says nothing."""
-        gone = set(self._ends) | set(self._told) if keys is None else set(keys)
+        gone = set(self._ends) | set(self._told) | set(self._lost) if keys is None else set(keys)
         for key in gone:
             self._ends.pop(key, None)
             self._told.pop(key, None)
+            self._lost.pop(key, None)
         self._held = {
             thread: (run, at)
             for thread, (run, at) in self._held.items()
@@ -57,7 +81,7 @@ class Hands:
 
     def handled(self) -> dict[Key, int]:
         """How far partitions were handled, as far as that is news."""
-        first: dict[Key, int] = {}
+        first = dict(self._lost)
         for run, at in self._held.values():
             key, offset = (run.topic, run.partition), run.first + at
             first[key] = min(offset, first.get(key, offset))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from threading import get_ident
+from threading import current_thread
 from typing import Any, TypeVar
 
 from dafka.core.consumer import ConsumerStats
@@ -81,11 +81,11 @@ class Places(Shell[C]):
         """
         with self._lock:
             if self._hands is not None and up_to is None:
-                self._hands.back(get_ident())
+                self._hands.back(current_thread())
             elif self._hands is not None and up_to is not None:
                 end = up_to.next if isinstance(up_to, Run) else up_to.offset
                 end += isinstance(up_to, Record)
-                self._hands.commit(get_ident(), (up_to.topic, up_to.partition), end)
+                self._hands.commit(current_thread(), (up_to.topic, up_to.partition), end)
         self.check_alive()
         self._there(lambda: self._node.commit(up_to, wait=wait))
 

@@ -203,6 +203,30 @@ class TestConsumer:
         task.get(20)
         assert saved() == 56
 
+    def test_a_thread_that_ends_has_not_handled_what_it_had_in_hand(self, nodes, tmp_path):
+        place = tmp_path / "offsets"
+        settings = {"name": "n", "offsets": str(place), "commit_interval_s": 0.02}
+        nodes.cluster()
+        producer = nodes.producer()
+        fill(producer, 100)
+        producer.flush(20)
+        consumer = nodes.consumer(**settings)
+        seen = []
+
+        def one() -> None:
+            seen.append(consumer.poll(20).offset)
+
+        for _ in range(5):  # one behind the other: their numbers are given again
+            thread = threading.Thread(target=one)
+            thread.start()
+            thread.join()
+        assert seen == [0, 1, 2, 3, 4]
+        take(consumer, 95)
+        consumer.poll(0)
+        during(0.2, lambda: look(place, "n").positions["t", producer.partition] == 0)
+        consumer.stop()
+        assert look(place, "n").positions["t", producer.partition] == 0
+
     def test_while_a_partition_is_told_other_threads_are_given_nothing(self, nodes):
         nodes.cluster()
         producer = nodes.producer()
