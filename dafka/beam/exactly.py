@@ -136,6 +136,8 @@ class Line:
     def publish(self, batch: Batch, timeout: float) -> None:
         """Return once stores have the batch, which begins at `next`; `ConflictingOutput`."""
         end = batch.first + len(batch.contents)
+        if batch.first < self._stored:  # before consumers could see something else
+            self._check(batch, min(end, self._stored), timeout)
         if end > self._stored:
             if self._writer is None:
                 place = {"partition": batch.partition, "first": batch.first}
@@ -143,8 +145,6 @@ class Line:
                 self._writer.start()
             self._writer.publish(batch.contents, timeout)
             self._writer.flush(timeout)
-        if batch.first < self._stored:
-            self._check(batch, end, timeout)
         self.next = end
 
     def stop(self) -> None:

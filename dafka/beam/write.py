@@ -17,14 +17,13 @@ import dafka
 from dafka.beam.exactly import ConflictingOutput, PlaceBatch, WriteBatch
 from dafka.beam.nodes import Settings, Writer
 from dafka.beam.records import Batch
+from dafka.core.run import RECORD_COST
 from dafka.errors import ConfigError
 
 __all__ = ["ConflictingOutput", "WriteToDafka"]
 
 SPOOL_BYTES = 64 << 20
 """A bundle up to this size is published when it is complete; a larger one is begun before."""
-
-_RECORD_COST = 64
 
 
 class WriteToDafka(beam.PTransform):
@@ -144,7 +143,7 @@ class WriteBundle(beam.DoFn):
         """Keep a record for the end of the bundle."""
         content = checked(self._topic, element)
         self._waiting.append(content)
-        self._size += len(content) + _RECORD_COST
+        self._size += len(content) + RECORD_COST
         self._count += 1
         if self._size >= SPOOL_BYTES:
             self._publish(flush=False)

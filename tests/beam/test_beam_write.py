@@ -13,7 +13,7 @@ beam = pytest.importorskip("apache_beam", reason=NEEDS_BEAM, exc_type=ImportErro
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from dafka.beam import ConflictingOutput, ReadFromDafka, WriteToDafka
-from dafka.beam.exactly import WriteBatch
+from dafka.beam.exactly import WriteBatch, _stored
 from dafka.beam.nodes import new_partition
 from dafka.beam.records import Batch
 from dafka.beam.write import WriteBundle
@@ -166,6 +166,9 @@ def test_output_that_contradicts_what_stores_have_is_refused_loudly(cluster):
     publish((b"a", b"b"))
     with pytest.raises(ConflictingOutput, match=f"topic out partition {partition} offset 1: "):
         publish((b"a", b"c"))
+    with pytest.raises(ConflictingOutput, match=f"topic out partition {partition} offset 1: "):
+        publish((b"a", b"c", b"never published"))
+    assert _stored("out", partition, cluster.settings, 20) == 2
     assert [record.content for record in cluster.records("out", 2)] == [b"a", b"b"]
 
 
