@@ -159,8 +159,6 @@ class Runner:
 
     def _end(self, drained: bool) -> None:
         """Save, and wait for acknowledgements: a moment, or if all was read for all of them."""
-        if drained and not self._stopping:
-            self.engine.finish()
         self._commit()
         end = time.monotonic() + _STOP_S
         while any(one.waiting for one in self._publishers.values()):
