@@ -22,7 +22,6 @@ class Clocks:
     def __init__(self, topology: Topology, worker: str, idle_s: float, settle_s: float) -> None:
         self.watermarks: dict[Node, Watermark] = {}
         self._topology = topology
-        self._worker = worker
         self._by_topic: dict[str, Node] = {}
         self._finished: set[Node] = set()
         """Sources of which nothing more will be read."""
@@ -50,10 +49,8 @@ class Clocks:
         if node is None:
             return  # not read any more
         mark = self.watermarks[node].mark((topic, partition))
-        mark.next, mark.maximum, mark.idle, mark.final = _decode(value)
-        workers = self._topology.workers
-        if workers is not None and workers.writer(partition) == self._worker:
-            mark.final = False  # this life has yet to say so
+        # Whether it is final, its writer has yet to say in this run.
+        mark.next, mark.maximum, mark.idle = _decode(value)
 
     def _restore_watermark(self, key: bytes, value: bytes) -> None:
         for node, watermark in self.watermarks.items():
@@ -67,7 +64,7 @@ class Clocks:
             for key, mark in watermark.marks.items():
                 if mark.changed:
                     mark.changed = False
-                    told = (mark.next, mark.maximum, mark.idle, mark.final)
+                    told = (mark.next, mark.maximum, mark.idle)
                     rows.append((b"i" + _encode(key), _encode(told)))
         if rows:
             rows += [

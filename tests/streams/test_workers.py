@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dafka import ConfigError, streams
+from dafka.core.run import Run
 from dafka.streams import JSON, StreamError
 from dafka.streams.testing import Driver
 from dafka.streams.workers import Workers
@@ -322,3 +323,24 @@ def test_a_worker_has_to_know_which_it_is(tmp_path):
     app.source("in").to("out", JSON)
     with pytest.raises(ConfigError, match="say which worker this is: worker=…, one of a, b, c"):
         app.run()
+
+
+def test_that_a_worker_has_read_all_counts_in_one_run_only():
+    """In the next one it may be slow to begin, and have something for the others."""
+    app = streams.App("test", workers=("a", "b"))
+    source = app.source("in", time=lambda v: v["t"]).key_by(lambda v: v["k"])
+    source.window(streams.tumbling(10)).count().map(lambda r: r.value).to("counts", JSON)
+    driver = Driver(app)
+    lives = list(driver._lives.values())
+    driver.finish()
+    assert all(life.engine.finished for life in lives)
+    driver.restart()
+    (life, _), workers = lives, app.topology.workers
+    life.engine.finish()
+    driver._look(life)
+    (topic,), own = life.engine.relayed, workers.sign("a", "0" * 32)
+    first = life.engine.positions(topic)[own]
+    life.engine.process(Run(topic, own, first, driver._left(life, topic, own)))
+    assert not life.engine.finished  # it has heard itself alone
+    driver.finish()
+    assert all(life.engine.finished for life in lives)
