@@ -202,7 +202,7 @@ class Consumer(Places[_Node]):
             if hands is None:
                 return {}, False
             self._note_run()
-            hands.lose()
+            self._lose()
             run = node._run
             unfinished = run is not None and node._at < len(run)
             return hands.handled(), hands.any or unfinished

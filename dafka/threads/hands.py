@@ -6,21 +6,24 @@ Decides nothing about saving, and takes no lock: its user does.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
-from threading import Thread
+from typing import Protocol
 
 from dafka.core.partition import Key
 from dafka.core.run import Run
 
-logger = logging.getLogger("dafka.threads")
+
+class Thread(Protocol):
+    """What has records in hand: not its number, which is given again when it has ended."""
+
+    def is_alive(self) -> bool:
+        """Whether it may still come back."""
 
 
 class Hands:
     """One place in hand for each thread, and the ends of what was given."""
 
     def __init__(self) -> None:
-        # Not by their numbers, which are given again: a new thread would come back for a dead one.
         self._held: dict[Thread, tuple[Run, int]] = {}
         self._lost: dict[Key, int] = {}
         """The first record of each partition that was in hand when its thread ended."""
@@ -44,18 +47,19 @@ class Hands:
         if self._lost.get(key, end) < end:
             del self._lost[key]
 
-    def lose(self) -> None:
-        """See whose threads have ended: what they had in hand stays unhandled."""
+    def lose(self) -> list[tuple[Key, int]]:
+        """See which threads have ended: what they had in hand stays unhandled.
+
+        Returns the record's place for each partition that this is new of.
+        """
+        news = []
         for thread in [one for one in self._held if not one.is_alive()]:
             run, at = self._held.pop(thread)
             key, offset = (run.topic, run.partition), run.first + at
             if key not in self._lost:
-                logger.warning(
-                    "thread %s has ended with the record at offset %d of topic %s partition %s in "
-                    "hand: positions stay before it, until it is committed",
-                    *(thread.name, offset, *key),
-                )
+                news.append((key, offset))
             self._lost[key] = min(offset, self._lost.get(key, offset))
+        return news
 
     def all_back(self) -> None:
         """Everything that was given was handled."""

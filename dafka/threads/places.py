@@ -9,11 +9,14 @@ from typing import Any, TypeVar
 from dafka.core.consumer import ConsumerStats
 from dafka.core.run import Run
 from dafka.io.consumer import Consumer
+from dafka.io.life import node_logger
 from dafka.io.records import Position, Record
 from dafka.threads.hands import Hands
 from dafka.threads.shell import Shell
 
 C = TypeVar("C", bound=Consumer)
+
+logger = node_logger("consumer")
 
 
 class Places(Shell[C]):
@@ -100,3 +103,14 @@ class Places(Shell[C]):
     def stats(self) -> ConsumerStats:
         """Counters since the start."""
         return self._node.stats()
+
+    # Inside
+
+    def _lose(self) -> None:
+        """Say what stays in the hands of threads that have ended. Only with the lock."""
+        for (topic, partition), offset in self._hands.lose() if self._hands is not None else ():
+            logger.warning(
+                "topic %s partition %s: a thread has ended with the record at offset %d in hand: "
+                "the saved position stays before it, until it is committed",
+                *(topic, partition, offset),
+            )
