@@ -6,6 +6,7 @@ Also what a pattern of topics is, and what matches it.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from urllib.parse import quote
 
@@ -42,6 +43,15 @@ def check_topic(topic: str) -> str:
     if "\0" in topic:
         raise ConfigError(f"topic {topic!r} contains a NUL, which ends a topic on the wire")
     return topic
+
+
+def names_of(what: str, names: str | Iterable[str]) -> Iterable[str]:
+    """The names: one alone, or several; each is still to be checked. Else `ConfigError`."""
+    if isinstance(names, str):
+        return (names,)
+    if not isinstance(names, Iterable):
+        raise ConfigError(f"{what} is a str, not {type(names).__name__}")
+    return names
 
 
 def check_pattern(pattern: str) -> str:

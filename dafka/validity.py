@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import fields
+from numbers import Real
 from typing import Any
 
 from dafka.errors import ConfigError
@@ -17,6 +18,9 @@ LONGEST_S = 86_400.0
 
 _RARE = {"scrub_interval_s": 3660 * LONGEST_S}
 """Ten years, for what is not done every day."""
+
+_LONGEST_WAIT_S = 366 * LONGEST_S
+"""For ever, nearly: timers of the system and of the event loops refuse infinite times."""
 
 _MAY_BE_ZERO = {"scrub_interval_s", "stop_timeout_s"}
 
@@ -61,6 +65,22 @@ def _check_time(name: str, value: float) -> None:
         zero = "0, or " if name in _MAY_BE_ZERO else ""
         bounds = f"{zero}between {SHORTEST_S:g} and {longest:.0f} seconds"
         raise ConfigError(f"{name} is {value!r}: it must be {bounds}")
+
+
+def check_timeout(timeout: float | None) -> float | None:
+    """Return `timeout` if one can wait so long (seconds; None: for ever), else `ConfigError`."""
+    if timeout is None:
+        return None
+    kind = type(timeout)
+    if kind is bool or not isinstance(timeout, Real) or math.isnan(timeout):
+        raise ConfigError(f"timeout is {timeout!r}: give seconds, or None to wait for ever")
+    return min(float(timeout), _LONGEST_WAIT_S)
+
+
+def check_callable(name: str, function: object) -> None:
+    """Something to call, or None; else `ConfigError`."""
+    if function is not None and not callable(function):
+        raise ConfigError(f"{name} is {function!r}: it must be a function")
 
 
 def check_bindable(name: str, endpoint: str) -> None:

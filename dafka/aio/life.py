@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 from dafka.aio.shell import LOOP, Job
 from dafka.errors import Closed, ConfigError
 from dafka.io.life import Life
+from dafka.validity import check_timeout
 
 T = TypeVar("T")
 
@@ -117,6 +118,7 @@ class AsyncLife(Life):
         if not self.started:
             return await self._stop(timeout)
         self._check_loop()
+        timeout = check_timeout(timeout)
         if self._ended is None:
             self._ended = _Whole(lambda: self._stop(timeout))
         return await self._ended.result(self._hasten)

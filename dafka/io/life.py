@@ -12,6 +12,7 @@ from dafka.config import NodeConfig, TowerConfig
 from dafka.errors import Closed, ConfigError
 from dafka.io.driver import Driver
 from dafka.io.shell import Shell
+from dafka.validity import check_timeout
 
 
 def node_logger(role: str) -> logging.Logger:
@@ -29,6 +30,8 @@ Config = TypeVar("Config", bound=NodeConfig | TowerConfig)
 
 def configured(kind: type[Config], config: Config | None, settings: dict[str, Any]) -> Config:
     """`config` (or the defaults) with single settings changed; `ConfigError` for unknown ones."""
+    if not isinstance(config, kind | None):
+        raise ConfigError(f"config is a {kind.__name__}, not {type(config).__name__}")
     known = {field.name for field in fields(kind)}
     for name in settings:
         if name not in known:
@@ -74,6 +77,7 @@ class Life:
 
     async def _wait_for_end(self, timeout: float | None) -> bool:
         self.driver.check_thread()
+        timeout = check_timeout(timeout)
         ended = self._shell.signal()
         outcomes = [driver.failed for driver in self.drivers]
         for outcome in outcomes:

@@ -30,6 +30,7 @@ from dafka.io.refusals import (
 )
 from dafka.io.standing import Standing
 from dafka.names import check_topic
+from dafka.validity import check_timeout
 
 _BATCH_BYTES = 64 * 1024
 """Records of one burst that are sent together cost so much at most."""
@@ -123,6 +124,7 @@ class Publishing(Standing):
         if not self.started or self._stopped:
             return self.unacknowledged
         self.driver.check_thread()
+        timeout = check_timeout(timeout)
         timeout = self.config.stop_timeout_s if timeout is None else timeout
         try:
             await self._flush(timeout)
@@ -234,6 +236,7 @@ class Publishing(Standing):
         return run is not None
 
     async def _wait_until(self, done: Callable[[], bool], timeout: float | None) -> bool:
+        timeout = check_timeout(timeout)
         until = None if timeout is None else monotonic() + timeout
         while not done():
             if self._stopped or not self.driver.running:

@@ -30,6 +30,7 @@ from dafka.io.outbox_identity import refuse_outbox
 from dafka.io.scrub import Scrub
 from dafka.io.shell import at_once
 from dafka.io.threads import Threads, within
+from dafka.validity import check_timeout
 
 _STOP_S = 2.0
 _CLOSE_S = 0.5
@@ -139,6 +140,7 @@ class Store(GreenLife):
         """
         if not self.started or self._stopped:
             return
+        timeout = check_timeout(timeout)
         self._stopped = True
         until = monotonic() + (_STOP_S if timeout is None else timeout)
         writer, reader = self.drivers

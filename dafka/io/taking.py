@@ -20,7 +20,8 @@ from dafka.io.life import configured, new_address, node_logger
 from dafka.io.node import Wiring
 from dafka.io.places import Places
 from dafka.io.records import Position
-from dafka.names import check_pattern, check_topic
+from dafka.names import check_pattern, check_topic, names_of
+from dafka.validity import check_callable, check_timeout
 
 _YIELD_S = 0.02
 """A user's loop that finds records without waiting lets the node work this often."""
@@ -58,10 +59,13 @@ class Taking(Places):
         `only(topic, partition)` says which partitions are wanted; others are left alone.
         """
         super().__init__()
-        names = [name for one in topics for name in ([one] if isinstance(one, str) else one)]
+        names = [name for one in topics for name in names_of("a topic", one)]
         self.topics = tuple(dict.fromkeys(check_topic(topic) for topic in names))
-        patterns = [pattern] if isinstance(pattern, str) else pattern
+        patterns = names_of("a pattern", pattern)
         self.patterns = tuple(dict.fromkeys(check_pattern(one) for one in patterns))
+        check_callable("on_expired", on_expired)
+        check_callable("on_partition", on_partition)
+        check_callable("only", only)
         if not self.topics and not self.patterns:
             raise ConfigError("a consumer needs at least one topic, or a pattern of topics")
         self.config = configured(ConsumerConfig, config, settings)
@@ -133,6 +137,7 @@ class Taking(Places):
         if not self.started or self._stopped:
             return
         self.driver.check_thread()
+        timeout = check_timeout(timeout)
         self._stopped = True
         until = monotonic() + (_STOP_S if timeout is None else timeout)
         await self.driver.stop(timeout)
@@ -192,6 +197,7 @@ class Taking(Places):
         return run
 
     async def _next_run(self, timeout: float | None) -> Run | None:
+        timeout = check_timeout(timeout)
         until = None if timeout is None else monotonic() + timeout
         self.driver.check_thread()
         self._came_back()

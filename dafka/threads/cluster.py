@@ -7,6 +7,7 @@ from pathlib import Path
 import dafka.cluster
 from dafka.config import StoreConfig, TowerAddress, TowerConfig
 from dafka.threads.shell import Shell
+from dafka.validity import check_timeout
 
 
 class Cluster(Shell[dafka.cluster.Cluster]):
@@ -33,5 +34,6 @@ class Cluster(Shell[dafka.cluster.Cluster]):
         """End both nodes; what the store has received is written and acknowledged first."""
         if self._done:
             return
+        timeout = check_timeout(timeout)
         self._stopped = True
         self._leave(lambda: self._node.stop(timeout))

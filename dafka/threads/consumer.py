@@ -19,6 +19,7 @@ from dafka.io.records import Position, Record
 from dafka.io.shell import at_once
 from dafka.threads.hands import Hands
 from dafka.threads.places import Places
+from dafka.validity import check_timeout
 
 
 class _Node(io.Consumer):
@@ -131,6 +132,7 @@ class Consumer(Places[_Node]):
         """
         if self._done:
             return
+        timeout = check_timeout(timeout)
         with self._lock:
             self._stopped = True
             self._changed.notify_all()
@@ -219,6 +221,7 @@ class Consumer(Places[_Node]):
     def _obtain(self, timeout: float | None, *, whole: bool) -> Run | None:
         """The run to give records from, when it is there; or what is left of it for one thread."""
         node, hands = self._node, self._hands
+        timeout = check_timeout(timeout)
         until = None if timeout is None else monotonic() + timeout
         if hands is not None:
             hands.back(current_thread())

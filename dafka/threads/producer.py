@@ -16,6 +16,7 @@ from dafka.io.refusals import as_bytes, full, lacking, largest, too_large, too_m
 from dafka.io.shell import at_once
 from dafka.names import check_topic
 from dafka.threads.standing import Standing
+from dafka.validity import check_timeout
 
 _AHEAD_BYTES = 2 * MIB
 """Threads get so far ahead of what has left, then they let the background thread have its turn."""
@@ -166,6 +167,7 @@ class Producer(Standing[_Node]):
         """
         if self._done:
             return self.unacknowledged
+        timeout = check_timeout(timeout)
         wait = self.config.stop_timeout_s if timeout is None else timeout
         try:
             self.flush(wait)
@@ -229,6 +231,7 @@ class Producer(Standing[_Node]):
         return self._wait_until(has_room, timeout)
 
     def _wait_until(self, done: Callable[[], bool], timeout: float | None) -> bool:
+        timeout = check_timeout(timeout)
         until = None if timeout is None else monotonic() + timeout
         seen, latest, woken = self._turns, monotonic() + _TURN_S, False
         while not done():

@@ -17,6 +17,7 @@ from dafka.errors import Closed
 from dafka.io.driver import Outcome
 from dafka.io.green import GreenLife
 from dafka.threads.background import Background, enter, leave
+from dafka.validity import check_timeout
 
 N = TypeVar("N", bound=GreenLife)
 T = TypeVar("T")
@@ -73,7 +74,7 @@ class Shell(Generic[N]):
     def wait(self, timeout: float | None = None) -> bool:
         """Block until the node has ended, and raise what ended it; False after `timeout` (s)."""
         self._check_started()
-        self._over.wait(timeout)
+        self._over.wait(check_timeout(timeout))
         return self.check_alive()
 
     def check_alive(self) -> bool:

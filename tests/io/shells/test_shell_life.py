@@ -57,6 +57,23 @@ class TestBothKinds:
         assert waiting.get(timeout=5) is True
         assert node.wait(0) is True
 
+    @pytest.mark.parametrize("timeout", [float("nan"), "1", True])
+    def test_what_is_no_time_is_not_waited_for(self, nodes, kind, timeout):
+        nodes.towered()
+        node = nodes.add(getattr(nodes, kind)())
+        for call in (node.wait, node.stop, node.flush if "prod" in kind else node.poll):
+            with pytest.raises(dafka.ConfigError, match=f"timeout is {timeout!r}: give seconds"):
+                nodes.spawn(call, timeout).get(timeout=5)
+        assert node.wait(0) is False  # nothing was ended by it
+
+    def test_infinite_time_is_for_ever(self, nodes, kind):
+        nodes.towered()
+        node = nodes.add(getattr(nodes, kind)())
+        waiting = nodes.spawn(node.wait, float("inf"))
+        during(0.1, lambda: not waiting.ready())
+        node.stop()
+        assert waiting.get(timeout=5) is True
+
     def test_a_setting_that_does_not_exist_is_refused(self, nodes, kind):
         nodes.towered()
         with pytest.raises(dafka.ConfigError, match="did you mean buffer_bytes"):
