@@ -35,7 +35,7 @@ Settings = dict[str, Any]
 
 
 def inventory(topics: Sequence[str], settings: Settings, timeout: float) -> list[Inventory]:
-    """What the stores have of each topic; takes a bit more than a second.
+    """What the stores have of each topic; takes a bit more than a second, twice that for nothing.
 
     `DafkaError` if no store has answered after `timeout` seconds.
     """
@@ -49,18 +49,21 @@ def new_partition() -> str:
 
 def _gathered(topic: str, settings: Settings, timeout: float) -> Inventory:
     until = monotonic() + timeout
-    with Inspector(topic, **settings) as inspector:
-        found = inspector.gather(timeout)
-    while not any(store.answered for store in found.stores):
-        left = until - monotonic()
-        if left <= 0:
-            raise DafkaError(
-                f"topic {topic}: no store has answered within {timeout:g} s: is one running, and "
-                "does tower= name its tower?"
-            )
+    silent: set[str] = set()
+    while (left := until - monotonic()) > 0:
         with Inspector(topic, **settings) as inspector:
             found = inspector.gather(left)
-    return found
+        answered = {store.address for store in found.stores if store.answered}
+        # Who has nothing says nothing, and so does who is killed when asked. A store that has
+        # lived to be asked again had nothing: a restarted one has another address.
+        told = any(partition.copies for partition in found.partitions)
+        if answered and (told or answered & silent):
+            return found
+        silent |= answered
+    raise DafkaError(
+        f"topic {topic}: no store has answered within {timeout:g} s: is one running, and "
+        "does tower= name its tower?"
+    )
 
 
 class Reader:

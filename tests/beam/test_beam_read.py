@@ -7,6 +7,7 @@ import pickle
 import time
 from collections import Counter
 from datetime import UTC, datetime
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -26,11 +27,13 @@ from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.utils.timestamp import MIN_TIMESTAMP, Timestamp
 
 import dafka
-from dafka.beam import ReadFromDafka, Record
+from dafka.beam import ReadFromDafka, Record, nodes
 from dafka.beam.discovery import FindPartitions, Known, KnownTracker
+from dafka.beam.nodes import inventory
 from dafka.beam.reading import FollowSpan
 from dafka.beam.records import Place
 from dafka.beam.spans import OPEN, Span, SpanTracker
+from dafka.core.inventory import Copy, Inventory, PartitionState, StoreState
 from dafka.errors import ConfigError, DafkaError
 from tests.support.beam_runners import FailsOnce, RetryingRunner
 from tests.support.waiting import until
@@ -345,3 +348,35 @@ def test_the_record_of_a_consumer_and_that_of_a_pipeline_have_the_same_fields():
     names = dafka.Record.__dataclass_fields__
     assert Record._fields[: len(names)] == (*names,)
     assert fn_runner.FnApiRunner is FnApiRunner
+
+
+def test_the_silence_of_a_store_that_is_gone_is_not_taken_for_an_empty_topic(monkeypatch):
+    def store(address):
+        return StoreState(address, "", None, True)
+
+    copy = Copy(store("restarted"), 0, 3, 0, None)
+    full = PartitionState("t", "A" * 32, False, 0, 3, None, (copy,))
+    killed = Inventory((store("killed"),), (), frozenset(), True)
+    looks = [killed, Inventory((store("restarted"),), (full,), frozenset(), True)]
+    monkeypatch.setattr(nodes, "Inspector", partial(Told, looks))
+    assert inventory(["t"], {}, 5.0)[0].partitions == (full,)
+    assert not looks
+    looks += [killed, killed]  # the same one again, which lives: it has nothing
+    assert inventory(["t"], {}, 5.0) == [killed]
+    assert not looks
+
+
+class Told:
+    """An inspector that finds what it is told."""
+
+    def __init__(self, looks: list[Inventory], topic: str) -> None:
+        self._looks = looks
+
+    def __enter__(self) -> Told:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def gather(self, timeout: float) -> Inventory:
+        return self._looks.pop(0)
