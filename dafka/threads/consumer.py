@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from threading import current_thread, get_ident
-from time import monotonic
 from typing import Any
 
 from dafka.config import ConsumerConfig
@@ -221,8 +220,7 @@ class Consumer(Places[_Node]):
     def _obtain(self, timeout: float | None, *, whole: bool) -> Run | None:
         """The run to give records from, when it is there; or what is left of it for one thread."""
         node, hands = self._node, self._hands
-        timeout = check_timeout(timeout)
-        until = None if timeout is None else monotonic() + timeout
+        until = self._until(timeout)
         if hands is not None:
             hands.back(current_thread())
         while not self._stopped:

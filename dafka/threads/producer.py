@@ -231,8 +231,7 @@ class Producer(Standing[_Node]):
         return self._wait_until(has_room, timeout)
 
     def _wait_until(self, done: Callable[[], bool], timeout: float | None) -> bool:
-        timeout = check_timeout(timeout)
-        until = None if timeout is None else monotonic() + timeout
+        until = self._until(timeout)
         seen, latest, woken = self._turns, monotonic() + _TURN_S, False
         while not done():
             if self._closed or not self.started:

@@ -122,6 +122,11 @@ class Shell(Generic[N]):
     def _has_ended(self, outcome: Outcome) -> None:
         self.abandon(outcome.exception)
 
+    def _until(self, timeout: float | None) -> float | None:
+        """When waiting ends (None: never); `ConfigError` if that is no time."""
+        timeout = check_timeout(timeout)
+        return None if timeout is None else monotonic() + timeout
+
     # For the background thread, or instead of it
 
     def abandon(self, error: BaseException | None) -> None:
