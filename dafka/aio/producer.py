@@ -33,11 +33,14 @@ class AsyncProducer(Publishing, AsyncLife):
         if size > self._room:
             self._check_loop()
             await self._look(size, timeout)
+        leaves = monotonic() >= self._burst_ends
+        if leaves:
+            self._check_loop()
         self._room -= size
         offset = self._next
         self._next = offset + 1
         self._pending.append(content)
-        if monotonic() >= self._burst_ends:
+        if leaves:
             if self._burst_ends:  # the loop has not turned since records left last
                 self._room = 0
             self._transmit()

@@ -19,7 +19,7 @@ def hub() -> Background:
     global _hub
     with _lock:
         if _hub is None or not _hub.alive:
-            _hub = Background()
+            _hub = Background("dafka beam")
             atexit.register(_hub.close, _END_S)
         return _hub
 

@@ -44,11 +44,14 @@ class Producer(Publishing, GreenLife):
         size = len(content) + RECORD_COST
         if size > self._room:
             at_once(self._look(size, timeout))
+        leaves = monotonic() >= self._burst_ends
+        if leaves:
+            self.driver.check_thread()
         self._room -= size
         offset = self._next
         self._next = offset + 1
         self._pending.append(content)
-        if monotonic() >= self._burst_ends:
+        if leaves:
             self._transmit()
         return offset
 

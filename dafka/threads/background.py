@@ -45,7 +45,7 @@ class Guest(Protocol):
 class Background:
     """A thread with a gevent hub: it calls what other threads hand over."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "dafka") -> None:
         self.guests: dict[Guest, None] = {}
         self._lock = threading.Lock()
         self._calls: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
@@ -55,7 +55,7 @@ class Background:
         self._error: BaseException | None = None
         self._waker: Any
         ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(ready,), name="dafka", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(ready,), name=name, daemon=True)
         self._thread.start()
         ready.wait()
 

@@ -38,8 +38,7 @@ class _Node(io.Consumer):
 
     def take_back(self, runs: deque[Run]) -> bool:
         """These runs were taken; whether that has made room."""
-        was_full = self._machine.full
-        now = self.driver.now()
+        was_full, now = self._machine.full, self.driver.now()
         while runs:
             self.driver.perform(self._machine.taken(runs.popleft(), now))
         if self._commits is not None:

@@ -18,7 +18,7 @@ class BeamCluster:
     """A tower and a store, and settings by which pipelines reach them."""
 
     def __init__(self, directory: Path) -> None:
-        self._hub = Background()
+        self._hub = Background("beam cluster")
         self.nodes = Nodes(directory)
         self.call(self.nodes.cluster)
         self.settings: dict[str, Any] = {"tower": self.nodes.tower, "bind": LOOPBACK}
