@@ -58,7 +58,7 @@ class Acks:
         around = self._built.get(kind)
         if around is None:
             frames = build(ack)
-            _remember(self._built, kind, around_sequence(ack))
+            remember(self._built, kind, around_sequence(ack))
             return frames
         before, after = around
         return [before + SEQUENCE.pack(ack.sequence) + after]
@@ -82,10 +82,11 @@ class Acks:
         if len(before) != self._at:
             self._known.clear()
             self._at = len(before)
-        _remember(self._known, before + after, (ack.topic, ack.subject, ack.store))
+        remember(self._known, before + after, (ack.topic, ack.subject, ack.store))
 
 
-def _remember(cache: dict[K, V], key: K, value: V) -> None:
+def remember(cache: dict[K, V], key: K, value: V) -> None:
+    """Keep `value`; of 4096 that are kept, the oldest makes room for it."""
     if len(cache) >= _MOST:
         del cache[next(iter(cache))]
     cache[key] = value

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from dafka.core.packed import Packed
 from dafka.core.run import Run
-from dafka.io.headers import SEQUENCE, Acks
+from dafka.io.headers import SEQUENCE, Acks, remember
 from protocol import (
     Ack,
     DirectRecord,
@@ -25,7 +25,6 @@ from protocol import (
 )
 from protocol.contents import complaint
 
-_PREFIXES = 4096
 _END_OF_SEQUENCES = 1 << 64
 
 
@@ -148,9 +147,8 @@ class Joiner:
             run = Run(message.subject, message.address, message.sequence, contents)
             (self.drained.direct if direct else self.drained.runs).append(run)
             return None
-        if len(self._known) >= _PREFIXES:
-            del self._known[next(iter(self._known))]
-        known = self._known[header[:-8]] = (direct, joined, message.subject, message.address)
+        known = (direct, joined, message.subject, message.address)
+        remember(self._known, header[:-8], known)
         return known
 
     def _finish(self, opened: OpenRun) -> None:

@@ -17,6 +17,7 @@ from dafka.io.log import Damaged, Log
 from dafka.io.outbox import Outbox
 from dafka.io.outbox_identity import FILE
 from tests.support.live_nodes import fill
+from tests.support.outboxes import kept, left_behind
 from tests.support.waiting import during, take, until
 
 pytestmark = pytest.mark.io
@@ -33,22 +34,6 @@ def cost(*sizes: int) -> int:
 
 def numbers(records: list[dafka.Record]) -> list[tuple[int, int]]:
     return [(record.offset, int(record.content)) for record in records]
-
-
-def kept(box: Path, topic: str = "t") -> tuple[int, int]:
-    """The offsets that an outbox holds, which nobody uses at the moment."""
-    with Log(box) as log:
-        (extent,) = log.partitions()
-        assert extent.topic == topic
-        return extent.earliest, extent.next
-
-
-def left_behind(nodes, box: Path, count: int, **settings) -> str:
-    """Fill an outbox while there is no store; return its partition."""
-    producer = nodes.producer(outbox=box, stop_timeout_s=0, **settings)
-    fill(producer, count)
-    assert producer.stop() == count
-    return producer.partition
 
 
 class Disk:

@@ -9,8 +9,8 @@ import pytest
 
 import dafka
 from dafka.core.run import RECORD_COST
-from dafka.io.log import Log
 from tests.support.live_nodes import fill
+from tests.support.outboxes import kept, left_behind
 from tests.support.waiting import during, take
 
 pytestmark = pytest.mark.io
@@ -247,22 +247,6 @@ def test_a_partition_is_continued_at_an_offset(nodes):
     records = take(nodes.consumer(), 150)
     assert numbers(records) == [(n, n) for n in range(150)]
     assert {record.partition for record in records} == {PARTITION}
-
-
-def kept(box: Path, topic: str = "t") -> tuple[int, int]:
-    """The offsets that an outbox holds, which nobody uses at the moment."""
-    with Log(box) as log:
-        (extent,) = log.partitions()
-        assert extent.topic == topic
-        return extent.earliest, extent.next
-
-
-def left_behind(nodes, box: Path, count: int, **settings) -> str:
-    """Fill an outbox while there is no store; return its partition."""
-    producer = nodes.producer(outbox=box, stop_timeout_s=0, **settings)
-    fill(producer, count)
-    assert producer.stop() == count
-    return producer.partition
 
 
 @pytest.fixture
