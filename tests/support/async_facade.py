@@ -6,45 +6,19 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from inspect import isawaitable
 from typing import Any
 
 from dafka.aio import AsyncConsumer, AsyncProducer
+from tests.support.threaded import Threaded
 
 PATIENCE_S = 60.0
-
-
-class Beside:
-    """A call in a thread of its own."""
-
-    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
-        self._future: Future[Any] = Future()
-        threading.Thread(target=self._run, args=(function, arguments), daemon=True).start()
-
-    def ready(self) -> bool:
-        """Whether it has ended."""
-        return self._future.done()
-
-    def get(self, timeout: float | None = None) -> Any:
-        """Wait for its end, and return or raise what it returned or raised."""
-        return self._future.result(timeout)
-
-    def join(self) -> None:
-        """Wait for its end."""
-        self._future.exception(PATIENCE_S)
-
-    def _run(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-        try:
-            self._future.set_result(function(*arguments))
-        except BaseException as error:
-            self._future.set_exception(error)
 
 
 class AsyncioShell:
     """`dafka.aio`, whose loop turns in another thread."""
 
-    spawn = staticmethod(Beside)
+    spawn = staticmethod(Threaded)
     sleep = staticmethod(time.sleep)
 
     def __init__(self) -> None:

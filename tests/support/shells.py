@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from pathlib import Path
-from threading import Thread
 from typing import Any, Protocol
 
 import gevent
@@ -20,6 +18,7 @@ from dafka import threads
 from tests.support.async_facade import AsyncioShell
 from tests.support.backstage import Backstage
 from tests.support.live_nodes import Nodes
+from tests.support.threaded import Threaded
 
 
 class Task(Protocol):
@@ -78,33 +77,6 @@ class ThreadShell:
 
     def end(self) -> None:
         """There is nothing to end."""
-
-
-class Threaded:
-    """A call in a thread of its own."""
-
-    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
-        self._future: Future[Any] = Future()
-        self._thread = Thread(target=self._run, args=(function, *arguments), daemon=True)
-        self._thread.start()
-
-    def ready(self) -> bool:
-        """Whether it has ended."""
-        return self._future.done()
-
-    def get(self, timeout: float | None = None) -> Any:
-        """What came of it."""
-        return self._future.result(timeout)
-
-    def join(self, timeout: float | None = None) -> None:
-        """Wait for its end."""
-        self._thread.join(timeout)
-
-    def _run(self, function: Callable[..., Any], *arguments: Any) -> None:
-        try:
-            self._future.set_result(function(*arguments))
-        except BaseException as error:
-            self._future.set_exception(error)
 
 
 SHELLS: dict[str, Callable[[], Shell]] = {
