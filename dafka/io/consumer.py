@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dafka.core.run import Run
 from dafka.io.green import GreenLife
-from dafka.io.records import Position, Record
+from dafka.io.records import Position, Record, records_of
 from dafka.io.shell import at_once
 from dafka.io.taking import LOOK_EVERY, Taking
 
@@ -55,8 +55,14 @@ class Consumer(Taking, GreenLife):
 
     def __iter__(self) -> Iterator[Record]:
         """Records as they come, until the consumer is stopped."""
-        while (record := self.poll()) is not None:
-            yield record
+        while (run := at_once(self._ready(None))) is not None:
+            begin = self._at
+            end = begin - begin % LOOK_EVERY + LOOK_EVERY
+            for at, record in enumerate(records_of(run, begin, end), begin + 1):
+                self._at = at
+                yield record
+                if self._at != at or self._run is not run or self._stopped:
+                    break  # something else was taken, or another place was sought
 
     def runs(self, timeout: float | None = None) -> Iterator[Run]:
         """Runs as they come: consecutive records of one partition, for those in a hurry.

@@ -246,6 +246,28 @@ class TestPolling:
         assert iterating.get(timeout=5) == "ended"
         assert seen == list(range(10))
 
+    def test_what_is_taken_or_sought_amid_an_iteration_is_not_given_again(self, nodes):
+        nodes.cluster()
+        producer, consumer = nodes.producer(), nodes.consumer()
+        fill(producer, 300)
+        producer.flush(20)
+        until(lambda: consumer.behind() == 0 and consumer.heads() == {producer.partition: 300})
+        seen: list[int] = []
+        for record in consumer:
+            seen.append(record.offset)
+            if record.offset == 10:
+                seen.append(consumer.poll(20).offset)
+            if record.offset == 70:
+                seen += range((run := next(consumer.runs(20))).first, run.next)
+                assert consumer.position(producer.partition) == seen[-1] + 1
+                assert seen == list(range(len(seen)))
+                seen.clear()
+                consumer.seek(producer.partition, 200)
+            if record.offset == 250:
+                break
+        assert seen == list(range(200, 251))
+        assert offsets(take(consumer, 49)) == list(range(251, 300))
+
     @pytest.mark.parametrize("method", ["poll", "runs"])
     def test_what_waits_ends_when_the_consumer_is_stopped(self, nodes, method):
         consumer = nodes.cluster().consumer()
