@@ -12,6 +12,8 @@ pytestmark = [pytest.mark.process, pytest.mark.alone]
 
 MOST_MIB = {"server": 350, "producer": 350, "live": 200, "late": 200}
 """What `buffer_bytes` allows each to hold (operations.md), its queues, and 40 MiB of Python."""
+_NEAR = 1_000_000
+"""Records that a consumer which keeps up may be behind: what is acknowledged in about a second."""
 
 
 @pytest.mark.parametrize(
@@ -25,7 +27,9 @@ def test_memory_is_bounded_under_full_load(processes, history, still_s):
     eventually(lambda: told(producer) >= history, "a history to catch up with", 300)
     live, still = (loading(processes, cluster, "read") for _ in range(2))
     watch = Watch(server=server, producer=producer, live=live)
-    watch.until(lambda: told(live) > history and told(still) > history, "both are there", 300)
+    watch.until(
+        lambda: min(told(live), told(still)) > told(producer) - _NEAR, "both have caught up", 300
+    )
     going = watch.for_seconds(still_s / 2)
 
     still.suspend()
