@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 
 from dafka.config import StoreConfig, TowerAddress, TowerConfig
-from dafka.errors import Closed
+from dafka.errors import Closed, ConfigError
 from dafka.io.green import GreenLife
 from dafka.io.store import Store
 from dafka.io.tower import Tower
@@ -24,11 +25,13 @@ class Cluster(GreenLife):
 
     def __init__(
         self,
-        path: str | Path,
+        path: str | PathLike[str],
         *,
         tower: TowerConfig | None = None,
         store: StoreConfig | None = None,
     ) -> None:
+        if not isinstance(path, str | PathLike):
+            raise ConfigError(f"path is {path!r}: it must be the directory to keep records in")
         self._path = Path(path)
         self._tower = Tower(tower or TowerConfig(sub=_LOOPBACK, pub=_LOOPBACK))
         self._store_config = store or StoreConfig(bind=_LOOPBACK)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike, fspath
 from typing import Literal
 
 from dafka.beginning import Beginning, Start, parse_start
@@ -24,6 +25,9 @@ MIB = 1024 * 1024
 
 _MAX_HIGH_WATER_MARK = 2**31 - 1
 """ZeroMQ takes a C int."""
+
+_PATHS = ("data", "outbox", "offsets")
+"""Settings that may be given as a `Path` as well."""
 
 _HOST_PORT = re.compile(r"(?:tcp://)?(?P<host>[^:/,\s]+|\[[^\]]+\])(?::(?P<port>\d{1,5}))?")
 _ENDPOINT = re.compile(r"(?:tcp://\S+:\d{1,5}|inproc://\S+|ipc://\S+)")
@@ -123,6 +127,10 @@ class NodeConfig:
     With large records, this times their size is what a slow peer can cost."""
 
     def __post_init__(self) -> None:
+        for name in _PATHS:
+            path = getattr(self, name, None)
+            if isinstance(path, PathLike):
+                object.__setattr__(self, name, fspath(path))
         parse_towers(self.tower)
         check_settings(self, "max_peers", "high_water_mark")
         check_host(self.host)

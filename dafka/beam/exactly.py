@@ -145,6 +145,8 @@ class Line:
                 self._writer.start()
             self._writer.publish(batch.contents, timeout)
             self._writer.flush(timeout)
+        else:
+            self._wait_for_copies(end, timeout)
         self.next = end
 
     def stop(self) -> None:
@@ -153,6 +155,17 @@ class Line:
             self._writer.stop(0)
         if self._reader is not None:
             self._reader.stop()
+
+    def _wait_for_copies(self, end: int, timeout: float) -> None:
+        """Return once as many stores as the user wants have what an earlier attempt published."""
+        copies = self._settings.get("min_store_acks", 1)
+        until = time.monotonic() + timeout
+        while copies > 1 and _stored(*self.key, self._settings, timeout, copies) < end:
+            if time.monotonic() >= until:
+                raise DafkaError(
+                    f"topic {self._topic} partition {self.key[1]}: fewer than {copies} stores have "
+                    f"the records before offset {end} after {timeout:g} s"
+                )
 
     def _check(self, batch: Batch, end: int, timeout: float) -> None:
         """Read back what stores had already; `ConflictingOutput` if it is something else."""
@@ -175,9 +188,10 @@ class Line:
                 reader.give_back(item.since(end))
 
 
-def _stored(topic: str, partition: str, settings: Settings, timeout: float) -> int:
+def _stored(topic: str, partition: str, settings: Settings, timeout: float, copies: int = 1) -> int:
+    """How far so many stores have got."""
     (found,) = inventory((topic,), _shared(settings), timeout)
-    heads = {state.partition: stored_head(state) for state in found.partitions}
+    heads = {state.partition: stored_head(state, copies) for state in found.partitions}
     return heads.get(partition, 0)
 
 

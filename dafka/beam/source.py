@@ -65,6 +65,7 @@ class Source:
         return head if start == "latest" else state.earliest
 
 
-def stored_head(state: PartitionState) -> int:
-    """How far the partition goes on the disks of stores: what lies behind may yet be lost."""
-    return max((copy.next for copy in state.copies if copy.store.answered), default=0)
+def stored_head(state: PartitionState, copies: int = 1) -> int:
+    """How far the partition goes on the disks of so many stores: what lies behind may be lost."""
+    heads = sorted((copy.next for copy in state.copies if copy.store.answered), reverse=True)
+    return heads[copies - 1] if len(heads) >= copies else 0

@@ -210,8 +210,8 @@ class Driver:
             self._alarm.end()
 
     def fail(self, error: BaseException) -> None:
-        """End the node loudly, because of a fault of our own or of the disk."""
-        if isinstance(error, StoreError):
+        """End the node loudly: by a fault of our own, of the disk, or of what its user wrote."""
+        if isinstance(error, StoreError | ConfigError):
             self._logger.critical("node=%s ended: %s", self.name, error)
         else:
             self._logger.critical("node=%s ended by a bug", self.name, exc_info=error)

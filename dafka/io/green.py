@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, Self, TypeVar
 import gevent
 from gevent.event import Event
 
-from dafka.io.life import Life
+from dafka.io.life import Life, time_to_end
 from dafka.io.shell import Work, at_once
 from dafka.io.threads import Threads, within
 
@@ -144,4 +144,4 @@ class GreenLife(Life):
         trace: TracebackType | None,
     ) -> None:
         self._leave(kind)
-        self.stop()
+        self.stop(time_to_end(kind))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from difflib import get_close_matches
 from typing import Any, TypeVar
@@ -41,6 +43,18 @@ def configured(kind: type[Config], config: Config | None, settings: dict[str, An
     return replace(config or kind(), **settings)
 
 
+_INTERRUPTED_S = 1.5
+"""Time to end for a node whose program was told to end: all of it takes two seconds at most."""
+
+
+def time_to_end(kind: type[BaseException] | None) -> float | None:
+    """How long the end of a `with` may wait, which is left by an error of this kind, or by none.
+
+    None: as long as the node's settings say. Ctrl-C, `SystemExit` and the like have no patience.
+    """
+    return None if kind is None or issubclass(kind, Exception) else _INTERRUPTED_S
+
+
 class Life:
     """What is the same for every public node, whichever shell runs it."""
 
@@ -48,6 +62,8 @@ class Life:
     """The loops of a started node."""
     _shell: Shell
     _entered_by = "a `with`"
+    _begun = False
+    """Whether a start is under way."""
 
     def check_alive(self) -> bool:
         """Raise the exception that ended the node, if one did; True if it has ended."""
@@ -69,6 +85,17 @@ class Life:
     def started(self) -> bool:
         """Whether `start` has been called."""
         return bool(self.drivers)
+
+    @contextmanager
+    def _starting(self, kind: str) -> Iterator[None]:
+        """The start of a node: `Closed` if it has been started, or if somebody is starting it."""
+        if self.started or self._begun:
+            raise Closed(f"a {kind} can be started once")
+        self._begun = True
+        try:
+            yield
+        finally:
+            self._begun = False
 
     @property
     def introduced(self) -> bool:

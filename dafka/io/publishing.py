@@ -6,7 +6,6 @@ A shell adds the calls that wait: `start`, `stop`, `publish`, `publish_many` and
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from os import PathLike, fspath
 from time import monotonic
 from typing import Any
 
@@ -20,7 +19,7 @@ from dafka.io.life import configured, new_address, node_logger
 from dafka.io.node import Wiring
 from dafka.io.outbox import Outbox
 from dafka.io.refusals import (
-    as_bytes,
+    all_bytes,
     check_continued,
     full,
     lacking,
@@ -65,8 +64,6 @@ class Publishing(Standing):
         use one partition at the same time. `earliest`: where it begins, for stores that lack it.
         """
         self.topic = check_topic(topic)
-        if isinstance(settings.get("outbox", ""), PathLike):
-            settings["outbox"] = fspath(settings["outbox"])
         self.config = configured(ProducerConfig, config, settings)
         check_continued(partition, first, earliest, self.config)
         self._machine = core.Producer(
@@ -84,14 +81,13 @@ class Publishing(Standing):
         """Whether the end waits for acknowledgements no longer."""
 
     async def _start(self) -> None:
-        if self.started:
-            raise Closed("a producer can be started once")
-        try:
-            driver = await self._open()
-        except BaseException:
-            if self._outbox is not None:
-                await self._outbox.close()
-            raise
+        with self._starting("producer"):
+            try:
+                driver = await self._open()
+            except BaseException:
+                if self._outbox is not None:
+                    await self._outbox.close()
+                raise
         driver.add_source(self._between_turns)
         driver.start()
         driver.failed.link(self._failed)
@@ -101,7 +97,7 @@ class Publishing(Standing):
         logger.info("producer started topic=%s partition=%s", self.topic, self.address)
 
     async def _publish_many(self, contents: Iterable[bytes], timeout: float | None) -> int:
-        records = [c if type(c) is bytes else as_bytes(c) for c in contents]
+        records = all_bytes(contents)
         cost = sum(map(len, records)) + RECORD_COST * len(records)
         largest = max(map(len, records), default=0) + RECORD_COST
         if cost > self.config.buffer_bytes and largest <= self._largest:

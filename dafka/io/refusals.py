@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from dafka.config import ProducerConfig
 from dafka.core.producer import Producer
 from dafka.core.run import MAX_CONTENT_BYTES, RECORD_COST
@@ -17,6 +19,16 @@ def as_bytes(content: object) -> bytes:
         return bytes(content)
     hint = "; encode text first, for example text.encode()" if isinstance(content, str) else ""
     raise ConfigError(f"a record's content is bytes, not {type(content).__name__}{hint}")
+
+
+def all_bytes(contents: Iterable[object]) -> list[bytes]:
+    """Contents that are published together; `ConfigError` if they are none."""
+    try:
+        each = iter(contents)
+    except TypeError:
+        kind = type(contents).__name__
+        raise ConfigError(f"publish_many takes a list of contents, not {kind}") from None
+    return [one if type(one) is bytes else as_bytes(one) for one in each]
 
 
 def check_continued(

@@ -13,7 +13,7 @@ from dafka.config import ConsumerConfig
 from dafka.core import consumer as core
 from dafka.core.actions import Begin, Deliver, Expire, Settled
 from dafka.core.run import Run
-from dafka.errors import Closed, ConfigError, RecordsExpired
+from dafka.errors import ConfigError, RecordsExpired
 from dafka.io.commits import Commits
 from dafka.io.driver import Driver
 from dafka.io.life import configured, new_address, node_logger
@@ -74,7 +74,7 @@ class Taking(Places):
         self._commits = Commits(self.config, self._shell) if self.config.name else None
         self.address = new_address()
         self._direct = new_address()
-        wanted = () if only is None else (only,)
+        wanted = () if only is None else (_asking(only),)
         self._machine = core.Consumer(self.address, self.config, self._direct, *wanted)
         self._on_expired = on_expired or _log_expired
         self._on_partition = on_partition
@@ -98,15 +98,14 @@ class Taking(Places):
     # Life
 
     async def _start(self) -> None:
-        if self.started:
-            raise Closed("a consumer can be started once")
-        await self._open_commits()
-        try:
-            driver = await self._open_node()
-        except BaseException:
-            if self._commits is not None:
-                await self._commits.close()
-            raise
+        with self._starting("consumer"):
+            await self._open_commits()
+            try:
+                driver = await self._open_node()
+            except BaseException:
+                if self._commits is not None:
+                    await self._commits.close()
+                raise
         driver.start()
         driver.failed.link(self._arrived.set)
         self.drivers = (driver,)
@@ -265,6 +264,20 @@ class Taking(Places):
     async def _let_others_work(self) -> None:
         await self._shell.pause()
         self._yielded = monotonic()
+
+
+def _asking(only: Callable[[str, str], bool]) -> Callable[[str, str], bool]:
+    """The same, but what goes wrong in it is told as its author's."""
+
+    def asked(topic: str, partition: str) -> bool:
+        try:
+            return bool(only(topic, partition))
+        except Exception as error:
+            raise ConfigError(
+                f"only({topic!r}, {partition!r}) has failed, so the consumer ends: {error!r}"
+            ) from error
+
+    return asked
 
 
 def _log_expired(error: RecordsExpired) -> None:

@@ -118,12 +118,13 @@ class App:
 
     # Running
 
-    def run(self, *, drain: Duration | None = None) -> None:
-        """Work until `stop`, Ctrl-C or SIGTERM; blocks.
+    def run(self, *, drain: Duration | None = None, timeout: Duration | None = None) -> bool:
+        """Work until `stop`, Ctrl-C or SIGTERM, or until `timeout` is over; blocks.
 
         With `drain` it also ends when all there is has been read and nothing has come for so
-        long. Then every window closes: for data that is complete. Raises `StreamError` where the
-        application's code failed, or its state cannot be used.
+        long. Then every window closes: for data that is complete. Returns whether it has ended so,
+        with every output acknowledged. Raises `StreamError` where the application's code failed,
+        or its state cannot be used.
         """
         from dafka.streams.runner import Runner
 
@@ -137,7 +138,10 @@ class App:
         if self._runner is not None and self._runner.running:
             raise ConfigError(f"application {self.name!r} is running already")
         self._runner = Runner(self)
-        self._runner.run(None if drain is None else seconds(drain, "drain"))
+        return self._runner.run(
+            None if drain is None else seconds(drain, "drain"),
+            None if timeout is None else seconds(timeout, "timeout", zero=True),
+        )
 
     def stop(self) -> None:
         """Let `run` return, after saving what has been done; from any thread or greenlet."""

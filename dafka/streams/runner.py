@@ -8,6 +8,7 @@ would not have published as well.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -72,22 +73,22 @@ class Runner:
         """What workers hand over."""
         self._publishers: dict[str, Publisher] = {}
         self._arrived = Event()
-        self._stopping = self._finishing = False
+        self._stopping = self._finishing = self._fresh = False
         self._failed: BaseException | None = None
         self._looked = self._committed = 0.0
-        self._fresh = False
         self._records = self._commits = 0
         self._part = min(_FIRST_PART, PART_RECORDS)
 
-    def run(self, drain_s: float | None) -> None:
-        """Work until `stop`, a signal or an error; with `drain_s` until all is read."""
+    def run(self, drain_s: float | None, timeout_s: float | None) -> bool:
+        """Work until `stop`, a signal, an error or all is read; True if that, and acknowledged."""
         self.running = True
+        until = math.inf if timeout_s is None else time.monotonic() + timeout_s
         try:
             with stopped_by_signals(self):
                 self._open()
                 try:
-                    self._work(drain_s)
-                    self._end(drain_s is not None)
+                    drained = self._work(drain_s, until)
+                    return self._end(until if drained else 0.0) and drained
                 finally:
                     self._close()
         finally:
@@ -157,17 +158,18 @@ class Runner:
         name, workers = new_address(), self._workers
         return name if workers is None else workers.sign(self._app.worker, name)
 
-    def _end(self, drained: bool) -> None:
-        """Save, and wait for acknowledgements: a moment, or if all was read for all of them."""
+    def _end(self, until: float) -> bool:
+        """Save, and wait for acknowledgements: a moment, or longer; True if all have come."""
         self._commit()
         end = time.monotonic() + _STOP_S
-        while any(one.waiting for one in self._publishers.values()):
-            late = time.monotonic() >= end
-            if late and (not drained or self._stopping):
+        while waiting := any(one.waiting for one in self._publishers.values()):
+            now = time.monotonic()
+            if now >= end and (now >= until or self._stopping):
                 break
             self._check()
             gevent.sleep(_ACK_PAUSE_S)
         self._commit()
+        return not waiting
 
     def _close(self) -> None:
         for feed in self._feeds:
@@ -190,16 +192,17 @@ class Runner:
 
     # Working
 
-    def _work(self, drain_s: float | None) -> None:
-        while not self._stopping:
+    def _work(self, drain_s: float | None, until: float) -> bool:
+        """True if it ends because all is read."""
+        while not self._stopping and time.monotonic() < until:
             self._check()
             self._count_waiting()
             if drain_s is not None and self._drained(drain_s):
-                # Others may still have something for us.
                 self._finishing = True
                 self.engine.finish()
+                # Others may still have something for us.
                 if self.engine.finished and not any(feed.ready for feed in self._relayed):
-                    return
+                    return True
             feed = None if self._full() else self._next()
             if feed is not None:
                 self._process(feed)
@@ -207,6 +210,7 @@ class Runner:
                 self._commit()
             if feed is None:
                 self._rest()
+        return False
 
     def _process(self, feed: Feed) -> None:
         """Let the engine work for a moment; the nodes of this process have their turn then."""
@@ -228,8 +232,7 @@ class Runner:
             return True
         for feed in self._sources:
             complete = feed.known + len(feed.others) >= self.engine.expected(feed.topic)
-            patience = 0.0 if complete else _EMPTY_S
-            if feed.quiet_s < quiet_s + patience:
+            if feed.quiet_s < quiet_s + (0.0 if complete else _EMPTY_S):
                 return False
         return True
 

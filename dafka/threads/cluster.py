@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from os import PathLike
 
 import dafka.cluster
 from dafka.config import StoreConfig, TowerAddress, TowerConfig
@@ -17,7 +17,7 @@ class Cluster(Shell[dafka.cluster.Cluster]):
 
     def __init__(
         self,
-        path: str | Path,
+        path: str | PathLike[str],
         *,
         tower: TowerConfig | None = None,
         store: StoreConfig | None = None,

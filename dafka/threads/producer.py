@@ -12,7 +12,7 @@ from dafka.core.run import RECORD_COST
 from dafka.errors import Closed, PublishTimeout
 from dafka.io import producer as io
 from dafka.io.life import node_logger
-from dafka.io.refusals import as_bytes, full, lacking, largest, too_large, too_many
+from dafka.io.refusals import all_bytes, as_bytes, full, lacking, largest, too_large, too_many
 from dafka.io.shell import at_once
 from dafka.names import check_topic
 from dafka.threads.standing import Standing
@@ -130,7 +130,7 @@ class Producer(Standing[_Node]):
         Blocks as `publish` does, until there is room for all of them. `ConfigError` also if all
         together never fit into `buffer_bytes`.
         """
-        records = [c if type(c) is bytes else as_bytes(c) for c in contents]
+        records = all_bytes(contents)
         cost = sum(map(len, records)) + RECORD_COST * len(records)
         most = max(map(len, records), default=0) + RECORD_COST
         if cost > self.config.buffer_bytes and most <= self._largest:

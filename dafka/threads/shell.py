@@ -16,6 +16,7 @@ from typing import Any, Generic, Self, TypeVar
 from dafka.errors import Closed
 from dafka.io.driver import Outcome
 from dafka.io.green import GreenLife
+from dafka.io.life import time_to_end
 from dafka.threads.background import Background, enter, leave
 from dafka.validity import check_timeout
 
@@ -102,7 +103,7 @@ class Shell(Generic[N]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.stop()
+        self.stop(time_to_end(kind))
 
     # In the background thread
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import pytest
 
 from tests.beam.conftest import NEEDS_BEAM
@@ -17,7 +15,7 @@ from dafka.beam.exactly import WriteBatch, _stored
 from dafka.beam.nodes import new_partition
 from dafka.beam.records import Batch
 from dafka.beam.write import WriteBundle
-from dafka.errors import ConfigError, PublishTimeout
+from dafka.errors import ConfigError, DafkaError, PublishTimeout
 from tests.support.beam_runners import FailsOnce, RetryingRunner
 
 pytestmark = pytest.mark.io
@@ -151,11 +149,11 @@ def test_batches_are_published_in_order_however_they_come(cluster):
     assert [record.offset for record in records] == list(range(50))
 
 
-def test_output_that_contradicts_what_stores_have_is_refused_loudly(cluster):
+def test_output_that_contradicts_what_stores_have_or_too_few_have_is_refused(cluster):
     partition = new_partition()
 
-    def publish(contents):
-        sink = WriteBatch("out", 20, cluster.settings)
+    def publish(contents, timeout=20, **settings):
+        sink = WriteBatch("out", timeout, {**cluster.settings, **settings})
         sink.setup()
         try:
             sink.process((partition, Batch(partition, 0, contents)), Cell(), State())
@@ -164,6 +162,8 @@ def test_output_that_contradicts_what_stores_have_is_refused_loudly(cluster):
 
     publish((b"a", b"b"))
     publish((b"a", b"b"))
+    with pytest.raises(DafkaError, match=r"fewer than 2 stores have .* before offset 2"):
+        publish((b"a", b"b"), 3, min_store_acks=2)
     with pytest.raises(ConflictingOutput, match=f"topic out partition {partition} offset 1: "):
         publish((b"a", b"c"))
     with pytest.raises(ConflictingOutput, match=f"topic out partition {partition} offset 1: "):
@@ -192,8 +192,8 @@ def test_a_bundle_that_could_not_be_published_is_begun_anew(cluster, monkeypatch
     sink.process(b"kept")
     sink.finish_bundle()
     sink.teardown()
-    found = Counter(record.content for record in cluster.records("out", 1))
-    assert found == {b"kept": 1}
+    # What was not acknowledged in time may have come all the same, in a partition of its own.
+    assert cluster.beside("out", b"kept") == [b"kept"]
 
 
 def test_large_bundles_are_begun_before_they_are_complete(cluster, monkeypatch):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
+from datetime import timedelta
 from itertools import count
 
 import gevent
@@ -72,6 +74,20 @@ def test_an_application_reads_all_there_is_and_publishes_what_comes_of_it(nodes,
     assert metrics["map-1"]["seconds"] > 0
     assert metrics["app"]["records"] == 5000
     assert metrics["app"]["outbox_records"] == metrics["app"]["outbox_bytes"] == 0
+
+
+def test_it_ends_when_its_time_is_over_and_tells_whether_all_was_read(nodes, application):
+    publish(nodes, "in", [b"1", b"2"])
+    app = application()
+    app.source("in", JSON).to("out", JSON)
+    began = time.monotonic()
+    assert app.run(timeout=0.3) is False
+    assert app.run(drain=60, timeout=timedelta(seconds=0.3)) is False
+    assert 0.6 <= time.monotonic() - began < 5
+    assert app.run(drain=0.5, timeout=60) is True
+    assert read(nodes, "out", 2) == [b"1", b"2"]
+    with pytest.raises(ConfigError, match="timeout is -1: it must be 0 or more"):
+        app.run(timeout=-1)
 
 
 def test_it_goes_on_where_it_stopped(nodes, application):

@@ -54,6 +54,21 @@ class BeamCluster:
 
         return self.call(read)
 
+    def beside(self, topic: str, content: bytes) -> list[bytes]:
+        """All contents of the partition that has this one."""
+
+        def read() -> list[bytes]:
+            found: dict[str, list[bytes]] = {}
+            with dafka.Consumer(topic, start="earliest", **self.settings) as consumer:
+                while not any(content in one for one in found.values()):
+                    (record,) = take(consumer, 1)
+                    found.setdefault(record.partition, []).append(record.content)
+                while (more := consumer.poll(0.3)) is not None:
+                    found.setdefault(more.partition, []).append(more.content)
+            return next(one for one in found.values() if content in one)
+
+        return self.call(read)
+
     def end(self) -> None:
         """Stop all."""
         self.call(self.nodes.end)

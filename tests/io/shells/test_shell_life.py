@@ -35,6 +35,24 @@ class TestBothKinds:
         with pytest.raises(dafka.Closed, match="can be started once"):
             node.start()
 
+    def test_of_two_starts_at_once_one_is_refused(self, nodes, kind, tmp_path):
+        nodes.towered()
+        box = {"outbox": tmp_path / "box"}
+        kept = box if kind == "make_producer" else {"name": "n", "offsets": tmp_path / "box"}
+        node = getattr(nodes, kind)(**kept)
+
+        def said(starting) -> str:
+            try:
+                starting.get(timeout=5)
+            except dafka.Closed as error:
+                return str(error)
+            return ""
+
+        both = sorted(map(said, [nodes.spawn(node.start) for _ in range(2)]))
+        assert both == ["", f"a {kind.removeprefix('make_')} can be started once"]
+        assert node.wait(0) is False
+        node.stop()
+
     def test_before_its_start_it_says_so(self, nodes, kind):
         nodes.towered()
         node = getattr(nodes, kind)()
@@ -134,6 +152,15 @@ class TestWhoWaits:
         assert consumer.poll() is None
         assert list(consumer) == []
         assert list(consumer.runs()) == []
+
+    def test_ctrl_c_in_the_block_does_not_wait_for_what_nobody_acknowledges(self, nodes):
+        nodes.towered()
+        with nodes.make_producer() as producer:
+            producer.publish(b"x")
+            began = monotonic()
+            producer.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+        assert monotonic() - began < STOPS_WITHIN_S
+        assert producer.unacknowledged == 1
 
 
 class TestSideBySide:

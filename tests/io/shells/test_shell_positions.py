@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -96,6 +97,17 @@ class TestPosition:
         assert consumer.poll(0.1) is None
         assert consumer.position() == {wanted: 10}
         assert consumer.heads() == {wanted: 10}
+
+    def test_what_goes_wrong_in_the_users_choice_is_told_as_theirs(self, nodes, stored, caplog):
+        def only(topic: str, partition: str) -> bool:
+            raise KeyError("mine")
+
+        consumer = nodes.consumer(only=only)
+        said = rf"only\('t', '{stored.partition}'\) has failed, so the consumer ends: KeyError"
+        with pytest.raises(dafka.ConfigError, match=said):
+            consumer.poll(20)
+        assert re.search(said, caplog.text)
+        assert "bug" not in caplog.text
 
 
 class TestSeek:

@@ -201,6 +201,8 @@ def test_many_are_published_whole_or_not_at_all(nodes):
         producer.publish_many([b"x", bytes(5000)])
     with pytest.raises(dafka.ConfigError, match="not str"):
         producer.publish_many([b"x", "text"])
+    with pytest.raises(dafka.ConfigError, match="publish_many takes a list of contents, not int"):
+        producer.publish_many(5)
     assert producer.publish_many(ten[:6]) == 0
     with pytest.raises(dafka.PublishTimeout, match="6 records fill"):
         producer.publish_many(ten[:5], timeout=0.1)
