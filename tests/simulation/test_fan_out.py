@@ -6,6 +6,8 @@ import pytest
 
 from simulation.fan_out import catch_up
 
+pytestmark = pytest.mark.no_cover
+
 RECORDS = 200
 FEW_RECORDS = 50
 """For a thousand consumers, since it is their number that matters."""

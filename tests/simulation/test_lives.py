@@ -20,6 +20,8 @@ from simulation.life import Life
 from simulation.plan import draw
 from simulation.shrink import live, reduce_list, shrink
 
+pytestmark = pytest.mark.no_cover
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 LIVES = 2000
 SHOWN = 40

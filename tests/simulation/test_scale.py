@@ -10,6 +10,8 @@ import pytest
 
 from simulation.scale import Cost, Curve, beacons, catch_up, curves, live, slope
 
+pytestmark = pytest.mark.no_cover
+
 DOCS = Path(__file__).parents[2] / "docs" / "testing.md"
 
 

@@ -8,6 +8,8 @@ from protocol import DeleteTopic
 from simulation.trace import Said, Trace
 from simulation.world import Faults, StoreNode, World
 
+pytestmark = pytest.mark.no_cover
+
 
 def test_latest_consumer_gets_a_suffix_without_history() -> None:
     world = World(1)

@@ -22,6 +22,8 @@ from simulation.bounds import check_bounds
 from simulation.breakages import broken
 from simulation.world import Faults, World
 
+pytestmark = pytest.mark.no_cover
+
 STORES = 2
 pauses = st.sampled_from((0.0, 0.02, 0.3, 1.5, 7.0))
 which = st.integers(0, STORES - 1)

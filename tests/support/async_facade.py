@@ -74,6 +74,30 @@ class Facade:
         self._shell.call(self._node.start)
         return self
 
+    def publish_each(self, contents: list[bytes]) -> None:
+        """Publish contents one by one, without leaving the loop's thread."""
+
+        async def publish() -> None:
+            for content in contents:
+                await self._node.publish(content)
+
+        self._shell.call(publish)
+
+    def take(self, count: int, timeout: float) -> list[Any]:
+        """As many records as come in time, up to `count`, likewise."""
+
+        async def taken() -> list[Any]:
+            end = time.monotonic() + timeout
+            records: list[Any] = []
+            while len(records) < count:
+                record = await self._node.poll(max(0.0, end - time.monotonic()))
+                if record is None:
+                    break
+                records.append(record)
+            return records
+
+        return self._shell.call(taken)
+
     def __iter__(self) -> Iterator[Any]:
         return self._iterate(self._node)
 

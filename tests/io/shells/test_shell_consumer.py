@@ -7,7 +7,7 @@ from time import monotonic
 
 import pytest
 
-from tests.support.live_nodes import fill
+from tests.support.live_nodes import fill, publish_each
 from tests.support.waiting import DEADLINE_S, during, take, until
 
 pytestmark = pytest.mark.io
@@ -95,8 +95,7 @@ class TestDelivery:
     def test_a_consumer_that_takes_nothing_holds_no_more_than_its_buffer(self, nodes):
         nodes.cluster()
         consumer, producer = nodes.consumer(buffer_bytes=100_000), nodes.producer()
-        for _ in range(20_000):
-            producer.publish(bytes(100))
+        publish_each(producer, [bytes(100)] * 20_000)
         producer.flush(30)
         until(lambda: consumer.stats().bytes * 164 >= 100_000 * 100, what="a full buffer")
         received = consumer.stats().bytes
