@@ -22,6 +22,7 @@ class Clocks:
     def __init__(self, topology: Topology, worker: str, idle_s: float, settle_s: float) -> None:
         self.watermarks: dict[Node, Watermark] = {}
         self._topology = topology
+        self._worker = worker
         self._by_topic: dict[str, Node] = {}
         self._finished: set[Node] = set()
         """Sources of which nothing more will be read."""
@@ -49,8 +50,10 @@ class Clocks:
         if node is None:
             return  # not read any more
         mark = self.watermarks[node].mark((topic, partition))
-        # Whether it is final, its writer has yet to say in this run.
-        mark.next, mark.maximum, mark.idle = _decode(value)
+        mark.next, mark.maximum, mark.idle, mark.final = _decode(value)
+        workers = self._topology.workers
+        if workers is not None and workers.writer(partition) == self._worker:
+            mark.final = False  # this life has yet to say so
 
     def _restore_watermark(self, key: bytes, value: bytes) -> None:
         for node, watermark in self.watermarks.items():
@@ -64,7 +67,7 @@ class Clocks:
             for key, mark in watermark.marks.items():
                 if mark.changed:
                     mark.changed = False
-                    told = (mark.next, mark.maximum, mark.idle)
+                    told = (mark.next, mark.maximum, mark.idle, mark.final)
                     rows.append((b"i" + _encode(key), _encode(told)))
         if rows:
             rows += [
@@ -91,6 +94,13 @@ class Clocks:
     def finish_sources(self) -> None:
         """Nothing more will be read by this worker."""
         self._finished.update(node for node in self.watermarks if node.source is not None)
+
+    def leave(self) -> None:
+        """This run is over: in the next one, all have to say anew that they have read all."""
+        for watermark in self.watermarks.values():
+            for mark in watermark.marks.values():
+                mark.changed = mark.changed or mark.final
+                mark.final = False
 
     @property
     def finished(self) -> bool:

@@ -85,10 +85,9 @@ class Runner:
         until = math.inf if timeout_s is None else time.monotonic() + timeout_s
         try:
             with stopped_by_signals(self):
-                self._open()
                 try:
-                    drained = self._work(drain_s, until)
-                    return self._end(until if drained else 0.0) and drained
+                    self._open()
+                    return self._end(until, self._work(drain_s, until))
                 finally:
                     self._close()
         finally:
@@ -117,23 +116,19 @@ class Runner:
         topics = [*app.topology.sinks, *app.topology.exchanged]
         if isinstance(app.settings.on_error, DeadLetter):
             topics = list(dict.fromkeys([*topics, app.settings.on_error.topic]))
-        try:
-            self._threads.run(self._state.open, app.topology, topics)
-            rows = self._threads.run(lambda: list(self._state.rows()))
-            self.engine.restore(rows, numbers(self._state.known))
-            del rows
-            for topic, out in self._state.outgoing.items():
-                publisher = Publisher(topic, out, app.node_settings)
-                self._publishers[topic] = publisher
-                publisher.start(self._fail)
-            for topic in app.topology.topics:
-                self._feed(topic, self._sources, None if self._workers is None else self._is_mine)
-            for topic in self.engine.relayed:
-                self.engine.know([(topic, self._state.outgoing[topic].partition)])
-                self._feed(topic, self._relayed, self._is_of_a_worker)
-        except BaseException:
-            self._close()
-            raise
+        self._threads.run(self._state.open, app.topology, topics)
+        rows = self._threads.run(lambda: list(self._state.rows()))
+        self.engine.restore(rows, numbers(self._state.known))
+        del rows
+        for topic, out in self._state.outgoing.items():
+            publisher = Publisher(topic, out, app.node_settings)
+            self._publishers[topic] = publisher
+            publisher.start(self._fail)
+        for topic in app.topology.topics:
+            self._feed(topic, self._sources, None if self._workers is None else self._is_mine)
+        for topic in self.engine.relayed:
+            self.engine.know([(topic, self._state.outgoing[topic].partition)])
+            self._feed(topic, self._relayed, self._is_of_a_worker)
         self._looked = self._committed = time.monotonic()
         logger.info("streams started app=%s state=%s", app.name, self._state.directory)
 
@@ -158,18 +153,20 @@ class Runner:
         name, workers = new_address(), self._workers
         return name if workers is None else workers.sign(self._app.worker, name)
 
-    def _end(self, until: float) -> bool:
-        """Save, and wait for acknowledgements: a moment, or longer; True if all have come."""
+    def _end(self, until: float, drained: bool) -> bool:
+        """Save, and wait for acknowledgements: a moment, or until all has come of what is read."""
         self._commit()
         end = time.monotonic() + _STOP_S
         while waiting := any(one.waiting for one in self._publishers.values()):
             now = time.monotonic()
-            if now >= end and (now >= until or self._stopping):
+            if now >= end and (now >= until or self._stopping or not drained):
                 break
             self._check()
             gevent.sleep(_ACK_PAUSE_S)
+        if drained and not waiting:
+            self.engine.leave()
         self._commit()
-        return not waiting
+        return drained and not waiting
 
     def _close(self) -> None:
         for feed in self._feeds:

@@ -6,7 +6,7 @@ by one thread. Nothing is ever unpickled.
 
     "a"                       the format, the application's name, and its worker and all workers
     "n"                       numbers of the operators that keep something, and what they keep
-    "i" topic, partition      the next offset, the greatest event time, whether it is idle
+    "i" topic, partition      the next offset, the greatest event time, whether it is idle, or final
     "w" source                how far its event time has come
     "s" number:u16 group, key what an operator keeps
     "p" topic                 number and name of the partition that is written, its next offset
@@ -34,7 +34,7 @@ from dafka.streams.engine import Changes
 from dafka.streams.layout import Known, lay_out
 from dafka.streams.topology import Topology
 
-_FORMAT = 2
+_FORMAT = 3
 _NAME, _NUMBERS = b"a", b"n"
 _CHUNK_BYTES = 1 << 20
 _SETTINGS = {

@@ -136,6 +136,9 @@ class Driver:
         """
         for life in self._lives.values():
             if worker in (None, life.worker):
+                if life.engine.finished:
+                    life.engine.leave()
+                    self._save(life)
                 self._begin(life)
 
     # What comes of it

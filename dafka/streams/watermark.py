@@ -110,7 +110,7 @@ class Relayed(Watermark):
 
     def spoke(self, mark: Mark) -> None:
         """A worker has handed over records: more may come."""
-        mark.idle, mark.changed = False, True
+        mark.idle, mark.final, mark.changed = False, False, True
 
     def told(self, mark: Mark, told: Told) -> None:
         """A worker has told how far it has come."""

@@ -163,7 +163,7 @@ def test_a_database_of_something_else_is_refused(opened, tmp_path):
         opened()
 
 
-@pytest.mark.parametrize("form", [1, 3])  # 1: changes of a table did not say since when
+@pytest.mark.parametrize("form", [2, 4])  # 2: marks could not be final
 def test_state_of_another_format_is_refused(opened, form):
     opened()._write([(b"a", msgspec.msgpack.encode((form, "app")))], [])
     with pytest.raises(StoreError, match=f"has the unknown format {form}"):

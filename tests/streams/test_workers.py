@@ -325,6 +325,23 @@ def test_a_worker_has_to_know_which_it_is(tmp_path):
         app.run()
 
 
+def test_that_a_worker_has_read_all_is_known_to_one_that_was_killed_after_it_had_heard():
+    app = streams.App("test", workers=("a", "b"))
+    source = app.source("in", time=lambda v: v["t"]).key_by(lambda v: v["k"])
+    source.window(streams.tumbling(10)).count().map(lambda r: r.value).to("counts", JSON)
+    driver = Driver(app)
+    (first, second), workers = driver._lives.values(), app.topology.workers
+    first.engine.finish()
+    driver._look(first)
+    (topic,), other = second.engine.relayed, workers.sign("a", "0" * 32)
+    second.engine.process(Run(topic, other, 0, driver._left(second, topic, other)))
+    driver._look(second)
+    driver.restart("b")
+    driver.finish()
+    assert first.engine.finished
+    assert second.engine.finished
+
+
 def test_that_a_worker_has_read_all_counts_in_one_run_only():
     """In the next one it may be slow to begin, and have something for the others."""
     app = streams.App("test", workers=("a", "b"))
