@@ -96,7 +96,10 @@ class Clocks:
         self._finished.update(node for node in self.watermarks if node.source is not None)
 
     def leave(self) -> None:
-        """This run is over: in the next one, all have to say anew that they have read all."""
+        """This run is over: in the next one, all have to say anew that they have read all.
+
+        Nothing follows but `collect`: others are not to be told that there is more to come.
+        """
         for watermark in self.watermarks.values():
             for mark in watermark.marks.values():
                 mark.changed = mark.changed or mark.final

@@ -165,7 +165,7 @@ class Runner:
             gevent.sleep(_ACK_PAUSE_S)
         if drained and not waiting:
             self.engine.leave()
-        self._commit()
+        self._save()
         return drained and not waiting
 
     def _close(self) -> None:
@@ -276,6 +276,9 @@ class Runner:
         for feed in self._sources:
             self.engine.know_others(feed.topic, len(feed.others))
         self.engine.advance(time.monotonic())
+        self._save()
+
+    def _save(self) -> None:
         changes = self.engine.collect()
         acknowledged = self._acknowledged()
         if changes.rows or changes.outputs or acknowledged:

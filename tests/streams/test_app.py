@@ -10,6 +10,7 @@ from datetime import timedelta
 from itertools import count
 
 import gevent
+import msgspec
 import pytest
 
 import dafka
@@ -88,6 +89,27 @@ def test_it_ends_when_its_time_is_over_and_tells_whether_all_was_read(nodes, app
     assert read(nodes, "out", 2) == [b"1", b"2"]
     with pytest.raises(ConfigError, match="timeout is -1: it must be 0 or more"):
         app.run(timeout=-1)
+
+
+def test_workers_end_together_and_leave_nothing_to_say(nodes, application, tmp_path):
+    publish(nodes, "in", [b'{"t":%d,"k":%d}' % (n, n % 7) for n in range(200)])
+    apps = []
+    for worker in "ab":
+        app = application(state=tmp_path / worker, workers=("a", "b"), worker=worker)
+        counts = app.source("in", time=lambda v: v["t"]).key_by(lambda v: v["k"])
+        totals = counts.window(streams.tumbling(10)).count().map(lambda r: r.value).key_by(str)
+        totals.count().to("out", JSON)
+        apps.append(app)
+    for _ in range(2):  # the next run waits for all as well
+        running = [gevent.spawn(app.run, drain=0.5, timeout=60) for app in apps]
+        assert [one.get() for one in running] == [True, True]
+        assert [app.metrics()["app"]["outbox_records"] for app in apps] == [0, 0]
+        said: dict[tuple[str, str], bytes] = {}
+        for run in nodes.consumer(pattern="app.*").runs(timeout=0.5):
+            said[run.topic, run.partition] = run.contents[-1]
+        assert len(said) == 8  # two exchanges, each with a topic and a partition for each worker
+        finals = [msgspec.msgpack.decode(content)[1][2] for content in said.values()]
+        assert finals == [True] * 8  # they all have read all, and no more was said
 
 
 def test_it_goes_on_where_it_stopped(nodes, application):
