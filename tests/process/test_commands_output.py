@@ -57,6 +57,7 @@ def test_what_exists_to_print_fails(restless, redirection, why):
     )
 
 
+@pytest.mark.alone
 @WAYS
 def test_what_has_done_its_work_says_so(restless, redirection, why):
     processes = restless

@@ -42,6 +42,7 @@ class Ended(Nodes):
         self.end()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("call", ["flush", "publish", "poll", "iterate"])
 def test_an_interrupt_ends_what_waits_and_the_program(program, nodes, call):
     process = program("wait", nodes.tower, call)
