@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import fields
+from inspect import iscoroutinefunction
 from numbers import Real
 from typing import Any
 
@@ -81,6 +82,10 @@ def check_callable(name: str, function: object) -> None:
     """Something to call, or None; else `ConfigError`."""
     if function is not None and not callable(function):
         raise ConfigError(f"{name} is {function!r}: it must be a function")
+    if iscoroutinefunction(function):
+        raise ConfigError(
+            f"{name} is a coroutine function: it is called, not awaited, so give a function"
+        )
 
 
 def check_bindable(name: str, endpoint: str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from inspect import iscoroutinefunction
 from typing import Any, Self
 
 from dafka.aio.life import AsyncLife
@@ -28,12 +26,6 @@ class AsyncConsumer(Taking, AsyncLife):
 
     def __init__(self, *topics: Any, **settings: Any) -> None:
         """Takes what `dafka.Consumer` takes; what it calls are no coroutine functions."""
-        for name in ("on_expired", "on_partition", "only"):
-            function: Callable[..., object] | None = settings.get(name)
-            if iscoroutinefunction(function):
-                raise ConfigError(
-                    f"{name} is a coroutine function: it is called, not awaited, so give a function"
-                )
         super().__init__(*topics, **settings)
         self._taken = False
 

@@ -89,6 +89,10 @@ class Consumer(Standing):
         self._interest.add_pattern(pattern, Wish(now, since, settled))
         return self._listen(literal_prefix(pattern), now, exact=False)
 
+    def wants(self, topic: str, partition: str) -> bool:
+        """Whether a partition of a topic of ours is one of those that are wanted."""
+        return self._only(topic, partition)
+
     def taken(self, run: Run, now: float) -> list[Action]:
         """The user has taken a run that was delivered."""
         return self._dealt_with(run.cost, now)
@@ -209,7 +213,7 @@ class Consumer(Standing):
         """Begin with a partition that was never seen before, if its topic is one of ours."""
         topic, name = key
         wish = self._interest.find(topic)
-        if wish is None or not self._only(topic, name):
+        if wish is None or not self.wants(topic, name):
             self.stats.foreign += 1
             return None, []
         if key in self._positions:

@@ -62,6 +62,7 @@ class Places(Life):
         """Continue a partition at `offset`, back or ahead, whether or not it is known yet.
 
         `topic` need only be given where the consumer has several and the partition is new.
+        `ConfigError` if `only` leaves that partition out.
         """
         check_offset(offset, f"partition {partition}: offset")
         key = self._key(partition, topic)
@@ -228,6 +229,11 @@ class Places(Life):
             raise ConfigError(f"partition {partition} is not known yet: name its topic")
         name = topic or (known or list(self.topics))[0]
         self._check_wanted(name)
+        if name not in known and not self._machine.wants(name, partition):
+            raise ConfigError(
+                f"topic {name} partition {partition} is not one of those that `only` of this "
+                "consumer lets in"
+            )
         return name, partition
 
     def _about(self, topic: str | None, partition: str | None) -> str | None:

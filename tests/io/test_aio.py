@@ -267,15 +267,6 @@ def test_a_cancelled_commit_is_made_up_for(nodes, tmp_path):
     asyncio.run(main())
 
 
-def test_a_coroutine_function_is_no_callback(nodes):
-    async def told(_: object) -> None:
-        """Would never be awaited."""
-
-    for name in ("on_expired", "on_partition", "only"):
-        with pytest.raises(dafka.ConfigError, match=f"{name} is a coroutine function"):
-            AsyncConsumer("t", **{name: told})
-
-
 # Beginning and ending
 
 

@@ -141,6 +141,18 @@ class TestTrouble:
         with pytest.raises(dafka.StoreError, match="was removed, renamed or replaced"):
             go_on()
 
+    def test_a_directory_that_vanishes_is_told_once(self, named, stored, place, caplog):
+        consumer = named()
+        take(consumer, 10)
+        shutil.rmtree(place)
+        until(lambda: consumer.poll(0) and not consumer.driver.running)
+        saving = consumer._commits._threads.run
+        tries = []
+        consumer._commits._threads.run = lambda *job: tries.append(job) or saving(*job)
+        until(lambda: consumer.poll(0) and len(tries) >= 2)
+        consumer.stop(2)
+        assert caplog.text.count("node=consumer ended") == 1
+
     def test_a_disk_that_refuses_stops_no_delivery_and_is_tried_again(
         self, named, stored, place, monkeypatch, caplog
     ):

@@ -98,6 +98,31 @@ class TestPosition:
         assert consumer.position() == {wanted: 10}
         assert consumer.heads() == {wanted: 10}
 
+    @pytest.mark.parametrize("way", ["seek", "pause", "resume", "seek_to_time"])
+    def test_to_go_to_what_is_not_wanted_is_a_mistake(self, nodes, stored, way):
+        unwanted = stored.partition
+        consumer = nodes.consumer(only=lambda topic, partition: partition != unwanted)
+        ways = {
+            "seek": lambda: consumer.seek(unwanted, 5),
+            "pause": lambda: consumer.pause(partition=unwanted),
+            "resume": lambda: consumer.resume(partition=unwanted),
+            "seek_to_time": lambda: consumer.seek_to_time(datetime.now(UTC), unwanted),
+        }
+        with pytest.raises(dafka.ConfigError, match=rf"topic t partition {unwanted} .* `only`"):
+            ways[way]()
+        assert consumer.poll(0.1) is None
+        assert consumer.position() == {}
+        assert consumer.paused() == []
+
+    def test_a_choice_that_would_have_to_be_awaited_is_refused(self, nodes):
+        async def told(*_: object) -> bool:
+            """Would never be awaited, and a coroutine is true."""
+            return False
+
+        for name in ("on_expired", "on_partition", "only"):
+            with pytest.raises(dafka.ConfigError, match=f"{name} is a coroutine function"):
+                nodes.consumer(tower="127.0.0.1:1", **{name: told})
+
     def test_what_goes_wrong_in_the_users_choice_is_told_as_theirs(self, nodes, stored, caplog):
         def only(topic: str, partition: str) -> bool:
             raise KeyError("mine")
