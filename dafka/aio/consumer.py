@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 from dafka.aio.life import AsyncLife
 from dafka.core.run import Run
@@ -24,10 +24,8 @@ class AsyncConsumer(Taking, AsyncLife):
     `async with` without an error, or has called `commit`.
     """
 
-    def __init__(self, *topics: Any, **settings: Any) -> None:
-        """Takes what `dafka.Consumer` takes; what it calls are no coroutine functions."""
-        super().__init__(*topics, **settings)
-        self._taken = False
+    _taken = False
+    """Whether a task takes records at the moment."""
 
     async def stop(self, timeout: float | None = None) -> None:
         """End the consumer; iterations end. Records not yet taken are not counted as taken.

@@ -57,7 +57,8 @@ class Consumer(Standing):
         `only` says which partitions of which topics are wanted, always the same of each.
         """
         super().__init__(address, config, direct)
-        self._only = only
+        self.wants = only
+        """Whether a partition of a topic of ours is one of those that are wanted."""
         self._stalled = False
         self._settles_at: float | None = None
         self._settled = False
@@ -88,10 +89,6 @@ class Consumer(Standing):
         """Begin with every topic that matches, also with those that come later."""
         self._interest.add_pattern(pattern, Wish(now, since, settled))
         return self._listen(literal_prefix(pattern), now, exact=False)
-
-    def wants(self, topic: str, partition: str) -> bool:
-        """Whether a partition of a topic of ours is one of those that are wanted."""
-        return self._only(topic, partition)
 
     def taken(self, run: Run, now: float) -> list[Action]:
         """The user has taken a run that was delivered."""

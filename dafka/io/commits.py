@@ -44,8 +44,6 @@ class Commits:
         """The positions of an earlier life that were not taken up yet."""
         self._unsaved: set[Key] = set()
         """Partitions of which it is not on the disk yet where they began."""
-        self._lost = False
-        """Whether the consumer has been ended, since its directory is not there any more."""
         self._shell = shell
         self._saving = Turnstile(shell)
         self._more, self._hurry, self._ending = (shell.signal() for _ in range(3))
@@ -202,8 +200,7 @@ class Commits:
         try:
             await self._save()
         except Lost as error:
-            if not self._lost:
-                self._lost = True
+            if not isinstance(self._driver.failed.exception, Lost):
                 self._driver.fail(error)
         except StoreError as error:
             self._driver.limited.warn("commit", f"{error}; it is tried again")

@@ -16,7 +16,6 @@ from dafka.core.actions import Settled
 from dafka.core.beacon import Peer
 from dafka.core.inventory import Inventory, StoreState
 from dafka.core.kinds import Kind
-from dafka.errors import Closed
 from dafka.io.driver import Driver
 from dafka.io.green import GREEN, GreenLife
 from dafka.io.life import configured, new_address, node_logger
@@ -70,13 +69,12 @@ class Inspector(GreenLife):
 
     def start(self) -> Inspector:
         """Open sockets and look for the towers; returns at once."""
-        if self.started:
-            raise Closed("an inspector can be started once")
-        driver = Driver("inspector", logger, GREEN)
-        self._wiring = Wiring(ROLE, self.address, self.config, self._machine, driver)
-        driver.add_executors({Settled: lambda _: self._settled.set()})
-        now = driver.now()
-        at_once(self._wiring.open(now))
+        with self._starting("an inspector"):
+            driver = Driver("inspector", logger, GREEN)
+            self._wiring = Wiring(ROLE, self.address, self.config, self._machine, driver)
+            driver.add_executors({Settled: lambda _: self._settled.set()})
+            now = driver.now()
+            at_once(self._wiring.open(now))
         driver.perform(self._machine.start(now))
         driver.start()
         driver.failed.link(self._settled.set)

@@ -88,9 +88,12 @@ class Life:
 
     @contextmanager
     def _starting(self, kind: str) -> Iterator[None]:
-        """The start of a node: `Closed` if it has been started, or if somebody is starting it."""
+        """The start of a node: `Closed` if it has been started, or if somebody is starting it.
+
+        `kind` has its article: "a store".
+        """
         if self.started or self._begun:
-            raise Closed(f"a {kind} can be started once")
+            raise Closed(f"{kind} can be started once")
         self._begun = True
         try:
             yield

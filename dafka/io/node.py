@@ -11,7 +11,7 @@ from dafka.core.beacon import Beacon
 from dafka.core.role import Role
 from dafka.core.run import Origin, Run
 from dafka.io.driver import Driver
-from dafka.io.headers import Acks, direct_header, record_header
+from dafka.io.headers import Acks, direct_header, record_header, remember
 from dafka.io.joiner import Drained
 from dafka.io.sockets import BeaconPublisher, Context, Publisher, Subscriber
 from dafka.version import __version__
@@ -214,13 +214,11 @@ class Wiring:
         key = (requester, runs, run.topic, run.partition)
         header = self._headers.get(key)
         if header is None:
-            if len(self._headers) >= 4096:
-                self._headers.clear()
             if requester is None:
                 header = record_header(run, runs=runs)
             else:
                 header = direct_header(requester, run, runs=runs)
-            self._headers[key] = header
+            remember(self._headers, key, header)
         return header
 
     def _subscribe(self, action: act.Subscribe) -> None:

@@ -12,20 +12,18 @@ from typing import Any
 from dafka.config import ProducerConfig
 from dafka.core import producer as core
 from dafka.core.packed import Packed
-from dafka.core.run import RECORD_COST
 from dafka.errors import Closed, PublishTimeout
 from dafka.io.driver import Driver
 from dafka.io.life import configured, new_address, node_logger
 from dafka.io.node import Wiring
 from dafka.io.outbox import Outbox
 from dafka.io.refusals import (
-    all_bytes,
     check_continued,
     full,
     lacking,
     largest,
+    together,
     too_large,
-    too_many,
 )
 from dafka.io.standing import Standing
 from dafka.names import check_topic
@@ -81,7 +79,7 @@ class Publishing(Standing):
         """Whether the end waits for acknowledgements no longer."""
 
     async def _start(self) -> None:
-        with self._starting("producer"):
+        with self._starting("a producer"):
             try:
                 driver = await self._open()
             except BaseException:
@@ -97,12 +95,8 @@ class Publishing(Standing):
         logger.info("producer started topic=%s partition=%s", self.topic, self.address)
 
     async def _publish_many(self, contents: Iterable[bytes], timeout: float | None) -> int:
-        records = all_bytes(contents)
-        cost = sum(map(len, records)) + RECORD_COST * len(records)
-        largest = max(map(len, records), default=0) + RECORD_COST
-        if cost > self.config.buffer_bytes and largest <= self._largest:
-            raise too_many(self.topic, len(records), cost, self.config)
-        await self._look(cost if largest <= self._largest else largest, timeout)
+        records, size = together(self.topic, contents, self.config)
+        await self._look(size, timeout)
         first, end = self._next, self._next + len(records)
         # Without a call in between: an interrupt comes before all of it, or after it.
         self._room, self._pending, self._next = 0, records, end

@@ -21,8 +21,24 @@ def as_bytes(content: object) -> bytes:
     raise ConfigError(f"a record's content is bytes, not {type(content).__name__}{hint}")
 
 
-def all_bytes(contents: Iterable[object]) -> list[bytes]:
-    """Contents that are published together; `ConfigError` if they are none."""
+def together(
+    topic: str, contents: Iterable[object], config: ProducerConfig
+) -> tuple[list[bytes], int]:
+    """Contents that are published together, and the room they need; `ConfigError` if they cannot.
+
+    Where one of them alone never fits, its own cost: who makes room refuses that.
+    """
+    records = _all_bytes(contents)
+    cost = sum(map(len, records)) + RECORD_COST * len(records)
+    most = max(map(len, records), default=0) + RECORD_COST
+    if most > largest(config):
+        return records, most
+    if cost > config.buffer_bytes:
+        raise too_many(topic, len(records), cost, config)
+    return records, cost
+
+
+def _all_bytes(contents: Iterable[object]) -> list[bytes]:
     try:
         each = iter(contents)
     except TypeError:

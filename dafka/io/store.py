@@ -70,17 +70,16 @@ class Store(GreenLife):
 
     def start(self) -> Store:
         """Open the directory and the sockets; `StoreError`, `ConfigError` if that fails."""
-        if self.started:
-            raise Closed("a store can be started once")
-        self._threads = Threads(3)
-        try:
-            self._threads.run(refuse_outbox, self._log.directory)
-            self._threads.run(self._log.open)
-            self._open_nodes()
-        except Exception:
-            self._log.close()
-            self._threads.close()
-            raise
+        with self._starting("a store"):
+            self._threads = Threads(3)
+            try:
+                self._threads.run(refuse_outbox, self._log.directory)
+                self._threads.run(self._log.open)
+                self._open_nodes()
+            except Exception:
+                self._log.close()
+                self._threads.close()
+                raise
         self._committer.start()
         for driver in self.drivers:
             driver.start()

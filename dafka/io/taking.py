@@ -98,7 +98,7 @@ class Taking(Places):
     # Life
 
     async def _start(self) -> None:
-        with self._starting("consumer"):
+        with self._starting("a consumer"):
             await self._open_commits()
             try:
                 driver = await self._open_node()

@@ -8,7 +8,6 @@ from typing import Any
 from dafka.config import TowerAddress, TowerConfig
 from dafka.core import tower as core
 from dafka.core.actions import Forward
-from dafka.errors import Closed
 from dafka.io.driver import Driver
 from dafka.io.green import GREEN, GreenLife
 from dafka.io.life import configured, node_logger
@@ -47,16 +46,15 @@ class Tower(GreenLife):
 
     def start(self) -> Tower:
         """Bind both endpoints; `ConfigError` if one is in use."""
-        if self.started:
-            raise Closed("a tower can be started once")
-        driver = Driver("tower", logger, GREEN)
-        self._context = Context(GREEN, high_water_mark=10_000)
-        try:
-            self._sub = TowerSub(self._context, self.config.sub)
-            self._pub = TowerPub(self._context, self.config.pub)
-        except Exception:
-            at_once(self._context.close())
-            raise
+        with self._starting("a tower"):
+            driver = Driver("tower", logger, GREEN)
+            self._context = Context(GREEN, high_water_mark=10_000)
+            try:
+                self._sub = TowerSub(self._context, self.config.sub)
+                self._pub = TowerPub(self._context, self.config.pub)
+            except Exception:
+                at_once(self._context.close())
+                raise
         driver.add_executors({Forward: lambda action: self._pub.send(action.message)})
         driver.add_source(self._from_nodes)
         driver.add_machine(self._machine)

@@ -12,7 +12,7 @@ from dafka.core.run import RECORD_COST
 from dafka.errors import Closed, PublishTimeout
 from dafka.io import producer as io
 from dafka.io.life import node_logger
-from dafka.io.refusals import all_bytes, as_bytes, full, lacking, largest, too_large, too_many
+from dafka.io.refusals import as_bytes, full, lacking, largest, together, too_large
 from dafka.io.shell import at_once
 from dafka.names import check_topic
 from dafka.threads.standing import Standing
@@ -130,18 +130,14 @@ class Producer(Standing[_Node]):
         Blocks as `publish` does, until there is room for all of them. `ConfigError` also if all
         together never fit into `buffer_bytes`.
         """
-        records = all_bytes(contents)
-        cost = sum(map(len, records)) + RECORD_COST * len(records)
-        most = max(map(len, records), default=0) + RECORD_COST
-        if cost > self.config.buffer_bytes and most <= self._largest:
-            raise too_many(self.topic, len(records), cost, self.config)
+        records, size = together(self.topic, contents, self.config)
         with self._lock:
-            if self._has_room(cost if most <= self._largest else most, timeout):
+            if self._has_room(size, timeout):
                 first, end = self._next, self._next + len(records)
                 # Without a call in between: an interrupt comes before all of it, or after it.
                 self._pending += records
                 self._next = end
-                self._room -= cost
+                self._room -= size
                 self._wake()
                 return first
         raise self._there(lambda: self._node.full(timeout))
