@@ -16,6 +16,9 @@ from dafka.core.actions import Action, Connect, Disconnect, ReachTowers, SendBea
 from dafka.core.role import milliseconds
 from protocol import NodeBeacon, TowerBeacon, Welcome
 
+_CHECKS_WITHOUT_ECHO = 2
+"""Checks in a row, an interval apart, at which towers need not yet have repeated our beacon."""
+
 TOWER_PATIENCE_S = 2.0
 """Time for a tower to answer before the operator is told that none does."""
 
@@ -62,16 +65,15 @@ class Beacon:
         self._next_beacon: float | None = None
         self._next_check: float | None = None
         self._heard = 0.0
-        self._echoed = 0.0
+        self._unanswered = 0  # checks since a tower repeated our beacon
         self._started = 0.0
-        self._next_reach = 0.0
         self._next_complaint: float | None = None
         self.peers: dict[str, Peer] = {}
 
     def start(self, now: float) -> list[Action]:
         """Wait for a tower's welcome: whoever hears of us answers once, and we must hear that."""
         self._next_check = now + self._interval
-        self._heard = self._echoed = self._started = now
+        self._heard = self._started = now
         if self._towers:
             self._next_complaint = now + TOWER_PATIENCE_S
         return []
@@ -111,7 +113,7 @@ class Beacon:
 
     def _on_tower_beacon(self, message: TowerBeacon, now: float) -> list[Action]:
         if message.address == self._own.address:
-            self._echoed = now
+            self._unanswered = 0
             return []
         peer = self.peers.get(message.endpoint)
         if peer is not None and peer.address == message.address:
@@ -155,10 +157,13 @@ class Beacon:
             actions += self._beacon(now)
         if self._next_check is not None and now >= self._next_check:
             self._next_check = now + self._interval
-            if now - self._echoed > 2 * self._interval and now >= self._next_reach:
+            self._unanswered += 1
+            if self._unanswered > _CHECKS_WITHOUT_ECHO:
                 # Towers repeat our beacons to us as well, so no tower hears us. libzmq never
-                # tries again where something else once answered on that port.
-                self._next_reach = now + 2 * self._interval
+                # tries again where something else once answered on that port. Checks count and
+                # not time: where this node stood still, what towers said waits to be read, and
+                # reaching for them anew would lose it.
+                self._unanswered -= _CHECKS_WITHOUT_ECHO
                 actions.append(ReachTowers())
             late = now - self._timeout
             silent = [p for p in self.peers.values() if p.seen < late]

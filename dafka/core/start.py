@@ -46,11 +46,11 @@ def is_newcomer(
     if head is not None and head.age_ms is not None:
         return now - head.age_ms / 1000 >= subscribed
     introduced, contact = sources.introduced(partition), sources.contact
-    if introduced is None or contact is None:
+    if introduced is None:
         return False
     if introduced.born is not None:
         return introduced.born >= subscribed
-    return introduced.at >= max(subscribed, contact) + NEWCOMER_S
+    return contact is not None and introduced.at >= max(subscribed, contact) + NEWCOMER_S
 
 
 class Place(NamedTuple):

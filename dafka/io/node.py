@@ -95,7 +95,9 @@ class Wiring:
         context = self._context = Context(self._driver.shell, config.high_water_mark)
         self.publisher = Publisher(context, config.bind, runs=self._role == "producer")
         self._beacons = BeaconPublisher(context, [tower.sub for tower in towers])
-        self._towers = Subscriber(context, Origin.LIVE, [tower.pub for tower in towers])
+        introductions = [subscription(kind) for kind in (TowerBeacon, Welcome)]
+        addresses = [tower.pub for tower in towers]
+        self._towers = Subscriber(context, Origin.LIVE, addresses, introductions)
         self._peers = Subscriber(context, Origin.LIVE)
         self._runs: Subscriber | None = None
         self._listeners = [self._peers]
@@ -106,8 +108,6 @@ class Wiring:
             for answer in (DirectRecord, DirectRecords, DirectHead):
                 self._stores.subscribe(subscription(answer, self._direct))
             self._stores.subscribe(subscription(StoreHello, self.address))
-        for kind in (TowerBeacon, Welcome):
-            self._towers.subscribe(subscription(kind))
         for socket in (self.publisher, self._beacons, self._towers, *self._listeners):
             socket.watch(self._driver.wake)
             self._driver.add_check(socket.suspect)

@@ -421,10 +421,14 @@ class Subscriber(Watched):
         context: Context,
         origin: Origin,
         endpoints: Sequence[str] = (),
+        prefixes: Sequence[bytes] = (),
         *,
         runs: bool = False,
     ) -> None:
-        """`runs`: it listens to publishers of RECORDS, whose messages are large."""
+        """Connect to `endpoints`, of which messages with `prefixes` are let in.
+
+        `runs`: it listens to publishers of RECORDS, whose messages are large.
+        """
         super().__init__(context, zmq.SUB)
         if runs:
             self.socket.setsockopt(zmq.RCVHWM, min(RUNS_QUEUE, context.high_water_mark))
@@ -432,6 +436,10 @@ class Subscriber(Watched):
         self.socket.setsockopt(zmq.LINGER, 0)
         self.origin = origin
         self._joiner = Joiner()
+        # Before it connects: a tower's welcome is there at once, and whoever looks loses it if
+        # that is not wanted yet.
+        for prefix in prefixes:
+            self.socket.setsockopt(zmq.SUBSCRIBE, prefix)
         _connect_all(self.socket, endpoints)
 
     def subscribe(self, prefix: bytes) -> None:

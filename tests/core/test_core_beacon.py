@@ -97,6 +97,20 @@ def test_beacon_leaves_at_once_and_then_every_interval() -> None:
     assert beacon.tick(2.0) == [_own(2.0)]
 
 
+@pytest.mark.parametrize("still", [1.5, 3.0, 600.0])
+def test_a_node_that_stood_still_takes_its_own_silence_for_nobodys(still: float) -> None:
+    """What towers said meanwhile waits to be read, and its first turn may come before that."""
+    beacon = _beacon()
+    beacon.receive(_of(2), 0.0)
+    beacon.receive(OWN_TOLD, 0.01)
+    assert beacon.tick(1.0) == [_own(1.0)]
+    for second in range(4):
+        now = 1.01 + still + second
+        assert beacon.tick(now) == [_own(now)]
+        beacon.receive(OWN_TOLD, now + 0.01)
+        beacon.receive(_of(2), now + 0.01)
+
+
 @pytest.mark.parametrize("by_welcome", [True, False])
 def test_tower_that_is_new_gets_a_beacon_at_once(by_welcome: bool) -> None:
     beacon = _beacon()

@@ -60,6 +60,11 @@ def _introduced(at: float, welcomed: float | None = 9.0, born: float | None = No
     return sources
 
 
+def test_producer_that_said_how_old_it_is_needs_no_tower_to_tell() -> None:
+    assert is_newcomer(_introduced(12.0, welcomed=None, born=11.0), PRODUCER, 10.0, 12.0)
+    assert not is_newcomer(_introduced(12.0, welcomed=None, born=9.0), PRODUCER, 10.0, 12.0)
+
+
 def test_producer_introduced_well_after_the_subscription_is_a_newcomer() -> None:
     sources = _introduced(10.0 + NEWCOMER_S)
     for head in (None, _head(None)):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gevent
 import pytest
 
 import dafka
 from dafka.config import TowerAddress
 from dafka.core import beacon
+from dafka.io.sockets import Subscriber
 from tests.support.live_nodes import LOOPBACK, fill, free_ports, tower_on
 from tests.support.waiting import during, take, until
 
@@ -63,6 +65,20 @@ def test_who_finds_no_tower_says_so_once_and_where_it_looked(nodes, address, cap
     assert not any(node.introduced for node in waiting)
     tower_at(nodes, address)
     until(lambda: all(node.introduced for node in waiting))
+
+
+def test_a_towers_welcome_is_heard_by_a_node_that_is_slow_to_start(nodes, address, monkeypatch):
+    """A welcome comes once, as soon as the node is connected, and nothing else would follow."""
+    subscribe = Subscriber.subscribe
+
+    def slowly(self, prefix):
+        gevent.sleep(0.05)
+        subscribe(self, prefix)
+
+    tower_at(nodes, address)
+    monkeypatch.setattr(Subscriber, "subscribe", slowly)
+    consumer = nodes.consumer(beacon_interval_s=600, peer_timeout_s=6000)
+    until(lambda: consumer.introduced)
 
 
 def test_nodes_that_know_each_other_go_on_without_a_tower(nodes, address):
