@@ -8,7 +8,7 @@ was restarted has a new address, but perhaps the endpoint it had before.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -66,6 +66,7 @@ class Beacon:
         self._next_check: float | None = None
         self._heard = 0.0
         self._unanswered = 0  # checks since a tower repeated our beacon
+        self._spoke: set[str] = set()  # since the last check
         self._started = 0.0
         self._next_complaint: float | None = None
         self.peers: dict[str, Peer] = {}
@@ -142,6 +143,13 @@ class Beacon:
         runs = _runs_endpoint(endpoint, message.runs_port)
         return [*gone, Connect(address, endpoint, born, runs), *self._beacon(now)]
 
+    def spoke(self, addresses: Iterable[str]) -> None:
+        """Records came from their producers themselves: those are there, beacons or not.
+
+        To let one go would lose what is under way from it, and a C node cannot resend that.
+        """
+        self._spoke.update(addresses)
+
     def tick(self, now: float) -> list[Action]:
         """Send the regular beacon, and drop peers that have been silent for too long.
 
@@ -156,20 +164,31 @@ class Beacon:
         if self._next_beacon is not None and now >= self._next_beacon:
             actions += self._beacon(now)
         if self._next_check is not None and now >= self._next_check:
-            self._next_check = now + self._interval
-            self._unanswered += 1
-            if self._unanswered > _CHECKS_WITHOUT_ECHO:
-                # Towers repeat our beacons to us as well, so no tower hears us. libzmq never
-                # tries again where something else once answered on that port. Checks count and
-                # not time: where this node stood still, what towers said waits to be read, and
-                # reaching for them anew would lose it.
-                self._unanswered -= _CHECKS_WITHOUT_ECHO
-                actions.append(ReachTowers())
-            late = now - self._timeout
-            silent = [p for p in self.peers.values() if p.seen < late]
-            for peer in silent if self._towers_speak(now) else []:
-                del self.peers[peer.endpoint]
-                actions.append(Disconnect(peer.address, peer.endpoint))
+            actions += self._check(now)
+        return actions
+
+    def _check(self, now: float) -> list[Action]:
+        """See who has been silent, now that one more interval is over."""
+        self._next_check = now + self._interval
+        actions: list[Action] = []
+        self._unanswered += 1
+        if self._unanswered > _CHECKS_WITHOUT_ECHO:
+            # Towers repeat our beacons to us as well, so no tower hears us. libzmq never tries
+            # again where something else once answered on that port. Checks count and not time:
+            # where this node stood still, what towers said waits to be read, and reaching for
+            # them anew would lose it.
+            self._unanswered -= _CHECKS_WITHOUT_ECHO
+            actions.append(ReachTowers())
+        silent: list[Peer] = []
+        for peer in self.peers.values():
+            if peer.address in self._spoke:
+                peer.seen = now
+            elif peer.seen < now - self._timeout:
+                silent.append(peer)
+        self._spoke.clear()
+        for peer in silent if self._towers_speak(now) else []:
+            del self.peers[peer.endpoint]
+            actions.append(Disconnect(peer.address, peer.endpoint))
         return actions
 
     def _towers_speak(self, now: float) -> bool:

@@ -172,6 +172,7 @@ class Wiring:
                 continue
             drained = socket.drain()
             more |= socket.due
+            self._beacon.spoke(run.partition for run in drained.runs)
             for item in (*socket.arrivals(drained), *drained.messages):
                 self._driver.perform(self._machine.receive(item, now, socket.origin))
             self._count_errors(drained, "peer")

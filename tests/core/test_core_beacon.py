@@ -310,6 +310,19 @@ def test_peer_that_is_heard_stays() -> None:
         assert only(beacon.tick(second + 1.0), Disconnect) == []
 
 
+def test_peer_whose_records_come_stays_without_beacons() -> None:
+    """A C node that publishes without end may be late with them; what it sent would be lost."""
+    beacon = _beacon()
+    beacon.receive(_of(2), 0.5)
+    beacon.receive(_of(3, OTHER_ENDPOINT), 0.5)
+    gone: list[tuple[float, str]] = []
+    for second in range(1, 20):
+        beacon.spoke([address(2), address(4)] if second <= 10 else [])
+        gone += [(second, a.address) for a in only(beacon.tick(float(second)), Disconnect)]
+        beacon.receive(OWN_TOLD, second + 0.5)
+    assert gone == [(5, address(3)), (15, address(2))]
+
+
 def test_deadline_always_lies_ahead_after_a_tick() -> None:
     beacon = _beacon()
     now = 0.0

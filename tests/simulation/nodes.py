@@ -279,7 +279,10 @@ class Node:
                 return
             now, cost = self.now, 0
             for item, number, connection, life in self._drain():
-                cost += item.run.cost if isinstance(item, Arrival) else 0
+                if isinstance(item, Arrival):
+                    cost += item.run.cost
+                    if item.origin is Origin.LIVE and self.beacon is not None:
+                        self.beacon.spoke([item.run.partition])
                 connection.read(number, life)
                 self.perform(self.machine.receive(item, now, connection.origin))
             self.largest = max(self.largest, cost)
