@@ -60,6 +60,11 @@ def _gathered(topic: str, settings: Settings, timeout: float) -> Inventory:
         if answered and (told or answered & silent):
             return found
         silent |= answered
+    if silent:
+        raise DafkaError(
+            f"topic {topic}: stores have answered within {timeout:g} s, but none of them twice, so "
+            "it is not known whether they have none of it: do they stop and start all the time?"
+        )
     raise DafkaError(
         f"topic {topic}: no store has answered within {timeout:g} s: is one running, and "
         "does tower= name its tower?"

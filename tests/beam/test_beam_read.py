@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from datetime import UTC, datetime
 from functools import partial
-from itertools import pairwise
+from itertools import count, pairwise
 
 import pytest
 
@@ -364,6 +364,17 @@ def test_the_silence_of_a_store_that_is_gone_is_not_taken_for_an_empty_topic(mon
     looks += [killed, killed]  # the same one again, which lives: it has nothing
     assert inventory(["t"], {}, 5.0) == [killed]
     assert not looks
+
+
+def test_stores_that_never_live_to_be_asked_again_are_not_said_to_be_silent(monkeypatch):
+    clock = count()
+    monkeypatch.setattr(nodes, "monotonic", lambda: float(next(clock)))
+    killed = [
+        Inventory((StoreState(name, "", None, True),), (), frozenset(), True) for name in "abcd"
+    ]
+    monkeypatch.setattr(nodes, "Inspector", partial(Told, killed))
+    with pytest.raises(DafkaError, match=r"topic t: stores have answered .* none of them twice"):
+        inventory(["t"], {}, 3.0)
 
 
 class Told:
