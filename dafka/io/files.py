@@ -15,6 +15,13 @@ def sync_directory(directory: Path) -> None:
         os.close(names)
 
 
+def why(error: OSError) -> str:
+    """Why a directory cannot be used, in words."""
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return "there is a file in its place"
+    return error.strerror or str(error)
+
+
 def make_directory(directory: Path) -> None:
     """Create a directory such that it survives a power failure: its parents must know it."""
     if directory.is_dir():

@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 from dafka.errors import StoreError
-from dafka.io.files import make_directory, sync_directory
+from dafka.io.files import make_directory, sync_directory, why
 from dafka.io.log_connections import WHAT_EMPTY_MEANS
 from dafka.io.log_format import VERSION, VERSION_KEY
 
@@ -81,9 +81,8 @@ def take(directory: Path) -> DirectoryLock:
             lock.release()
             raise
     except OSError as error:
-        reason = "it is a file" if isinstance(error, FileExistsError) else error.strerror or error
         raise StoreError(
-            f"{directory} cannot be used as data directory: {reason}."
+            f"{directory} cannot be used as data directory: {why(error)}."
             " Give a directory that this user can read and write"
         ) from error
     return lock

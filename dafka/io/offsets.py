@@ -19,7 +19,7 @@ from urllib.parse import unquote
 from dafka.core.partition import Key
 from dafka.errors import StoreError
 from dafka.io import offsets_format as fmt
-from dafka.io.files import make_directory, sync_directory
+from dafka.io.files import make_directory, sync_directory, why
 from dafka.io.log import Database, Moved
 from dafka.io.log_connections import FAILURES, SYNCHRONOUS, cause
 from dafka.io.log_directory import DATABASE, LOCK, DirectoryLock
@@ -191,7 +191,7 @@ class Offsets:
         )
 
     def _unusable(self, error: BaseException) -> StoreError:
-        reason = getattr(error, "strerror", None) or cause(error)
+        reason = why(error) if isinstance(error, OSError) else cause(error)
         return StoreError(
             f"the positions of consumer {self.name!r} in {self.directory} cannot be read or "
             f"written: {reason}"

@@ -141,7 +141,10 @@ class Places(Life):
             end = up_to.offset + 1
         else:
             end = up_to.next if isinstance(up_to, Run) else up_to.offset
-        key = up_to.topic, up_to.partition
+        if isinstance(up_to, Position):
+            key = self._key(up_to.partition, up_to.topic)
+        else:
+            key = up_to.topic, up_to.partition
         if self._run is not None and _key(self._run) == key:
             self._sure = min(self._at, end - self._run.first)
         await self._commits.commit({key: end}, wait=wait)

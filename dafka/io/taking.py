@@ -273,9 +273,7 @@ def _asking(only: Callable[[str, str], bool]) -> Callable[[str, str], bool]:
         try:
             return bool(only(topic, partition))
         except Exception as error:
-            raise ConfigError(
-                f"only({topic!r}, {partition!r}) has failed, so the consumer ends: {error!r}"
-            ) from error
+            raise ConfigError(f"only({topic!r}, {partition!r}) has failed: {error!r}") from error
 
     return asked
 

@@ -123,8 +123,9 @@ class App:
 
         With `drain` it also ends when all there is has been read and nothing has come for so
         long. Then every window closes: for data that is complete. Returns whether it has ended so,
-        with every output acknowledged. Raises `StreamError` where the application's code failed,
-        or its state cannot be used.
+        with every output acknowledged. No `timeout` interrupts a function of the application that
+        is at work. Raises `StreamError` where the application's code failed, or its state cannot
+        be used.
         """
         from dafka.streams.runner import Runner
 

@@ -196,6 +196,24 @@ class TestTrouble:
             with pytest.raises(dafka.ConfigError, match="no name"):
                 dafka.Consumer("t", name=name, offsets="x")
 
+    def test_a_file_where_the_positions_should_be_is_told(self, nodes, named, place):
+        nodes.cluster()
+        place.write_bytes(b"mine")
+        with pytest.raises(dafka.StoreError, match=r"positions .* there is a file in its place"):
+            named()
+        assert place.read_bytes() == b"mine"
+
+    def test_a_position_of_what_is_not_read_is_not_saved(self, nodes, named, place):
+        nodes.cluster()
+        partition = "A" * 32
+        consumer = named(only=lambda topic, one: one != partition)
+        for topic, said in (("t", "one of those that `only`"), ("u", "one of this consumer's")):
+            with pytest.raises(dafka.ConfigError, match=said):
+                consumer.commit(dafka.Position(topic, partition, 5))
+        consumer.commit(dafka.Position("t", "B" * 32, 5))
+        consumer.stop()
+        assert saved(place) == {"B" * 32: 5}
+
     def test_nothing_is_opened_before_the_start(self, place):
         dafka.Consumer("t", name="billing", offsets=str(place))
         assert not place.exists()

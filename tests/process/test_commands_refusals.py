@@ -45,7 +45,7 @@ CASES: dict[str, tuple[str, int, str]] = {
     "data is a file": (
         "store --data file {at}",
         1,
-        r"/.*/file cannot be used as data directory: it is a file\. Give .*",
+        r"/.*/file cannot be used as data directory: there is a file in its place\. Give .*",
     ),
     "a name that no file can have": (
         f"store --data {LONG} {{at}}",
