@@ -66,10 +66,13 @@ class Beacon:
         self._next_check: float | None = None
         self._heard = 0.0
         self._unanswered = 0  # checks since a tower repeated our beacon
-        self._spoke: set[str] = set()  # since the last check
         self._started = 0.0
         self._next_complaint: float | None = None
         self.peers: dict[str, Peer] = {}
+        self._by_address: dict[str, Peer] = {}
+        """Of a node that is known at several endpoints, the one heard of last."""
+        self.caught_up = True
+        """Whether all that had come from peers has been read, as far as the shell knows."""
 
     def start(self, now: float) -> list[Action]:
         """Wait for a tower's welcome: whoever hears of us answers once, and we must hear that."""
@@ -119,6 +122,7 @@ class Beacon:
         peer = self.peers.get(message.endpoint)
         if peer is not None and peer.address == message.address:
             peer.seen = now
+            self._by_address[peer.address] = peer
             return []
         born = None if message.age_ms is None else now - message.age_ms / 1000
         if peer is not None and (born is None or born <= _birth(peer)):
@@ -138,17 +142,26 @@ class Beacon:
         """Connect to a newcomer; who was there `before`, older than it, has made room for it."""
         address, endpoint = message.address, message.endpoint
         told = (message.role, message.version, born)
-        self.peers[endpoint] = Peer(address, endpoint, now, *told)
-        gone = [] if before is None else [Disconnect(before.address, endpoint)]
+        gone = [] if before is None else [self._let_go(before)]
+        self.peers[endpoint] = self._by_address[address] = Peer(address, endpoint, now, *told)
         runs = _runs_endpoint(endpoint, message.runs_port)
         return [*gone, Connect(address, endpoint, born, runs), *self._beacon(now)]
 
-    def spoke(self, addresses: Iterable[str]) -> None:
+    def _let_go(self, peer: Peer) -> Disconnect:
+        del self.peers[peer.endpoint]
+        if self._by_address.get(peer.address) is peer:
+            del self._by_address[peer.address]
+        return Disconnect(peer.address, peer.endpoint)
+
+    def spoke(self, addresses: Iterable[str], now: float) -> None:
         """Records came from their producers themselves: those are there, beacons or not.
 
         To let one go would lose what is under way from it, and a C node cannot resend that.
         """
-        self._spoke.update(addresses)
+        for address in addresses:
+            peer = self._by_address.get(address)
+            if peer is not None:
+                peer.seen = now
 
     def tick(self, now: float) -> list[Action]:
         """Send the regular beacon, and drop peers that have been silent for too long.
@@ -179,16 +192,11 @@ class Beacon:
             # them anew would lose it.
             self._unanswered -= _CHECKS_WITHOUT_ECHO
             actions.append(ReachTowers())
-        silent: list[Peer] = []
-        for peer in self.peers.values():
-            if peer.address in self._spoke:
-                peer.seen = now
-            elif peer.seen < now - self._timeout:
-                silent.append(peer)
-        self._spoke.clear()
-        for peer in silent if self._towers_speak(now) else []:
-            del self.peers[peer.endpoint]
-            actions.append(Disconnect(peer.address, peer.endpoint))
+        # What waits to be read would be lost with the connection.
+        if self.caught_up and self._towers_speak(now):
+            late = now - self._timeout
+            silent = [peer for peer in self.peers.values() if peer.seen < late]
+            actions += map(self._let_go, silent)
         return actions
 
     def _towers_speak(self, now: float) -> bool:

@@ -166,16 +166,18 @@ class Wiring:
         """Stores' direct answers first: what they bring is missing here."""
         more = False
         for socket in self._listeners:
-            if self._machine.full:
-                return False
             if not socket.due:
                 continue
+            if self._machine.full:
+                self._beacon.caught_up = False
+                return False
             drained = socket.drain()
             more |= socket.due
-            self._beacon.spoke(run.partition for run in drained.runs)
+            self._beacon.spoke((run.partition for run in drained.runs), now)
             for item in (*socket.arrivals(drained), *drained.messages):
                 self._driver.perform(self._machine.receive(item, now, socket.origin))
             self._count_errors(drained, "peer")
+        self._beacon.caught_up = not more
         return more
 
     def _count_errors(self, drained: Drained, kind: str) -> None:

@@ -77,8 +77,11 @@ class Exchange(Operator):
 
     def tell(self, told: Told) -> None:
         """Tell all workers how far event time has come here, if that is news to them."""
-        # Who hears records believes that more may come: it has to be told once more if not.
-        if told != self._told or (self._spoken and told.idle):
+        # Who hears records believes that more may come: it has to be told once more if not. What
+        # is final is told once: who has heard it may have ended, and would take it for the next.
+        again = self._spoken and (told.idle or told.final)
+        final = told.final and self._told is not None and self._told.final
+        if again or (told != self._told and not final):
             content = _encode(Reached(told))
             for out in self._outs:
                 out.append(content)

@@ -317,10 +317,37 @@ def test_peer_whose_records_come_stays_without_beacons() -> None:
     beacon.receive(_of(3, OTHER_ENDPOINT), 0.5)
     gone: list[tuple[float, str]] = []
     for second in range(1, 20):
-        beacon.spoke([address(2), address(4)] if second <= 10 else [])
+        beacon.spoke([address(2), address(4)] if second <= 10 else [], second - 0.5)
         gone += [(second, a.address) for a in only(beacon.tick(float(second)), Disconnect)]
         beacon.receive(OWN_TOLD, second + 0.5)
-    assert gone == [(5, address(3)), (15, address(2))]
+    assert gone == [(5, address(3)), (14, address(2))]
+
+
+def test_records_of_a_node_that_moved_do_not_keep_the_places_where_it_was() -> None:
+    """A producer that continues a partition has another port, and the address it had."""
+    beacon = _beacon()
+    for life in range(20):
+        place = f"tcp://10.0.0.2:{5000 + life}"
+        for second in range(6 * life, 6 * life + 6):
+            beacon.receive(OWN_TOLD, second + 0.1)
+            beacon.receive(_of(2, place), second + 0.1)
+            beacon.spoke([address(2)], second + 0.2)
+            beacon.tick(float(second + 1))
+        assert beacon.peers.keys() == {place}
+
+
+def test_nobody_is_let_go_while_what_came_waits_to_be_read() -> None:
+    """It would be lost with the connection: a consumer that is full reads nothing."""
+    beacon = _beacon()
+    beacon.receive(_of(2), 0.5)
+    beacon.caught_up = False
+    for second in range(1, 60):
+        assert only(beacon.tick(float(second)), Disconnect) == []
+        beacon.receive(OWN_TOLD, second + 0.5)
+    beacon.caught_up = True
+    assert only(beacon.tick(60.0), Disconnect) == [Disconnect(address(2), ENDPOINT)]
+    beacon.spoke([address(2)], 60.5)
+    assert beacon.peers == {}
 
 
 def test_deadline_always_lies_ahead_after_a_tick() -> None:

@@ -219,3 +219,28 @@ def test_an_empty_topic(stage: Stage) -> None:
     consumer = stage.reference_consumer("", earliest=True)
     until(lambda: consumer.contents(producer.address) == [b"nameless"])
     assert wire.NOTHING == 2**64 - 1
+
+
+def test_a_consumer_that_is_full_keeps_what_waits_of_a_producer_that_has_gone(
+    stage: Stage,
+) -> None:
+    """It would be lost with the connection, and nobody else has it."""
+    stage.our_tower()
+    quick = {"beacon_interval_s": 0.5, "peer_timeout_s": 2.5}
+    consumer = stage.consumer(buffer_bytes=1 << 20, **quick)
+    other = stage.consumer("other", **quick)
+    producer = stage.reference_producer()
+    until(lambda: listeners(producer) >= 1)
+    expected = [b"%d " % i + bytes(1000) for i in range(3000)]
+    for at in range(0, len(expected), 100):
+        producer.publish(*expected[at : at + 100])
+    producer.call(producer.fall_silent)
+    peers = other._wiring.discovery.peers
+    until(lambda: all(peer.address != producer.address for peer in peers.values()))
+    stays(lambda: consumer._machine.full, 0.5)
+    contents: list[bytes] = []
+    for run in consumer.runs(timeout=10):
+        contents += run.contents
+        if len(contents) == len(expected):
+            break
+    assert contents == expected

@@ -250,6 +250,8 @@ class Node:
     def tick(self) -> None:
         """Let the machines whose time has come do what is due."""
         now = self.now
+        if self.beacon is not None:
+            self.beacon.caught_up = not self._inbox
         for machine in (self.beacon, self.machine):
             deadline = machine.next_deadline() if machine is not None else None
             # The world's time and the node's differ by the rounding of a float.
@@ -282,7 +284,7 @@ class Node:
                 if isinstance(item, Arrival):
                     cost += item.run.cost
                     if item.origin is Origin.LIVE and self.beacon is not None:
-                        self.beacon.spoke([item.run.partition])
+                        self.beacon.spoke([item.run.partition], now)
                 connection.read(number, life)
                 self.perform(self.machine.receive(item, now, connection.origin))
             self.largest = max(self.largest, cost)

@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 from dafka import ConfigError, streams
 from dafka.core.run import Run
 from dafka.streams import JSON, StreamError
+from dafka.streams.batch import Batch
+from dafka.streams.exchange import Exchange
 from dafka.streams.testing import Driver
+from dafka.streams.watermark import Told
 from dafka.streams.workers import Workers
 
 NAMES = ("a", "b", "c")
@@ -361,3 +364,23 @@ def test_that_a_worker_has_read_all_counts_in_one_run_only():
     assert not life.engine.finished  # it has heard itself alone
     driver.finish()
     assert all(life.engine.finished for life in lives)
+
+
+def test_what_is_final_is_told_once_and_again_after_whatever_else_was_said():
+    """Who hears records believes that more may come; who has heard all may have ended."""
+    out: list[bytes] = []
+    exchange = Exchange("x", pytest.fail, Workers("test", ["a"]), [out], int, 1 << 20)
+
+    def told(time: float, idle: bool, final: bool) -> list[object]:
+        out.clear()
+        exchange.tell(Told(time, idle, final))
+        return [exchange.heard(content) for content in out]
+
+    assert told(5.0, False, False) == [Told(5.0, False, False)]
+    assert told(5.0, False, False) == []
+    assert told(5.0, False, True) == [Told(5.0, False, True)]
+    assert told(6.0, True, True) == []
+    exchange.take(Batch([1], ["k"]), 0)
+    assert told(6.0, False, True) == [Told(6.0, False, True)]
+    assert told(6.0, False, False) == [Told(6.0, False, False)]
+    assert told(6.0, False, True) == [Told(6.0, False, True)]

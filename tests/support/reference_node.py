@@ -186,6 +186,10 @@ class ReferenceNode(ReferenceThread):
 
     # Discovery
 
+    def fall_silent(self) -> None:
+        """Say no more to the towers, as if it had gone."""
+        self._next_beacon = None
+
     def due(self) -> float | None:
         return self._next_beacon
 
