@@ -104,10 +104,9 @@ def full(machine: Producer, left: int, timeout: float | None, reason: str) -> Pu
 def lacking(machine: Producer, end: int, timeout: float | None, reason: str) -> PublishTimeout:
     """The records before `end` are not all acknowledged, and the time to wait has passed."""
     left = end - machine.acked
-    why = f"; {reason}" if timeout else ""  # where nobody waited, nothing need be the matter
     return PublishTimeout(
         f"topic {machine.topic} partition {machine.address}: {records(left)} from offset "
-        f"{machine.acked} on, not acknowledged {_when(timeout)}{why}",
+        f"{machine.acked} on, not acknowledged {_when(timeout)}; {reason}",
         left,
     )
 

@@ -73,7 +73,8 @@ class Feed:
         empty = not self.ready and self.consumer.introduced and not self.consumer.behind()
         waited = seconds if empty and self._was_empty else 0.0
         self._was_empty = empty
-        self.quiet_s += waited
+        # What has come, or is known to exist, ends the quiet before it is taken.
+        self.quiet_s = self.quiet_s + waited if empty else 0.0
         return waited
 
     def found(self) -> list[tuple[str, str]]:
