@@ -51,14 +51,15 @@ class Cluster(GreenLife):
 
     def start(self) -> Cluster:
         """Start both nodes; `StoreError` or `ConfigError` if one cannot, and then neither runs."""
-        self._tower.start()
-        try:
-            config = replace(self._store_config, data=str(self._path), tower=self.tower)
-            self._store = Store(config).start()
+        with self._starting("a cluster"):
+            self._tower.start()
+            try:
+                config = replace(self._store_config, data=str(self._path), tower=self.tower)
+                self._store = Store(config).start()
+            except BaseException:
+                self._tower.stop()
+                raise
             self.drivers = (*self._store.drivers, *self._tower.drivers)
-        except Exception:
-            self._tower.stop()
-            raise
         return self
 
     def stop(self, timeout: float | None = None) -> None:

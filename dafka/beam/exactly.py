@@ -23,7 +23,7 @@ from dafka.beam.nodes import Reader, Settings, Writer, inventory, new_partition
 from dafka.beam.records import Batch, BatchCoder
 from dafka.beam.source import stored_head
 from dafka.core.run import Run
-from dafka.errors import DafkaError, RecordsExpired
+from dafka.errors import DafkaError, PublishTimeout, RecordsExpired
 
 IDLE_S = 10.0
 """Producers that have not been used for so long are closed: another worker may have theirs."""
@@ -160,11 +160,15 @@ class Line:
         """Return once as many stores as the user wants have what an earlier attempt published."""
         copies = self._settings.get("min_store_acks", 1)
         until = time.monotonic() + timeout
-        while copies > 1 and _stored(*self.key, self._settings, timeout, copies) < end:
+        while copies > 1:
+            stored = _stored(*self.key, self._settings, timeout, copies)
+            if stored >= end:
+                return
             if time.monotonic() >= until:
-                raise DafkaError(
+                raise PublishTimeout(
                     f"topic {self._topic} partition {self.key[1]}: fewer than {copies} stores have "
-                    f"the records before offset {end} after {timeout:g} s"
+                    f"the records before offset {end} after {timeout:g} s",
+                    end - stored,
                 )
 
     def _check(self, batch: Batch, end: int, timeout: float) -> None:

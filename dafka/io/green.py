@@ -144,4 +144,4 @@ class GreenLife(Life):
         trace: TracebackType | None,
     ) -> None:
         self._leave(kind)
-        self.stop(time_to_end(kind))
+        self.stop(time_to_end(error))

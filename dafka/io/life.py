@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from difflib import get_close_matches
+from time import monotonic
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -44,15 +45,20 @@ def configured(kind: type[Config], config: Config | None, settings: dict[str, An
 
 
 _INTERRUPTED_S = 1.5
-"""Time to end for a node whose program was told to end: all of it takes two seconds at most."""
+"""Time to end for all nodes of a program that was told to end: it takes two seconds at most."""
+_UNTIL = "_dafka_nodes_end_until"
 
 
-def time_to_end(kind: type[BaseException] | None) -> float | None:
-    """How long the end of a `with` may wait, which is left by an error of this kind, or by none.
+def time_to_end(error: BaseException | None) -> float | None:
+    """How long the end of a `with` may wait, which is left by this error, or by none.
 
-    None: as long as the node's settings say. Ctrl-C, `SystemExit` and the like have no patience.
+    None: as long as the node's settings say. If the program was told to end, by Ctrl-C,
+    `SystemExit` and the like, all that the same interruption ends have one time together.
     """
-    return None if kind is None or issubclass(kind, Exception) else _INTERRUPTED_S
+    if error is None or isinstance(error, Exception | GeneratorExit):
+        return None
+    until: float = error.__dict__.setdefault(_UNTIL, monotonic() + _INTERRUPTED_S)
+    return max(0.0, until - monotonic())
 
 
 class Life:

@@ -67,7 +67,7 @@ class Wiring:
         """Bind, and reach out for the towers; `ConfigError` if an endpoint is unusable."""
         try:
             self._open_sockets()
-        except Exception:
+        except BaseException:
             await self.close()
             raise
         self._driver.add_executors(

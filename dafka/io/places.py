@@ -103,6 +103,7 @@ class Places(Life):
 
         Paused ones cost nothing, and catch up later. Of a whole topic, or all, partitions that
         are found later are paused too. The last call that is about a partition counts.
+        `ConfigError` if `only` leaves out the partition that is named.
         """
         topic = self._about(topic, partition)
         driver = self._open_driver()

@@ -76,7 +76,7 @@ class Store(GreenLife):
                 self._threads.run(refuse_outbox, self._log.directory)
                 self._threads.run(self._log.open)
                 self._open_nodes()
-            except Exception:
+            except BaseException:
                 self._log.close()
                 self._threads.close()
                 raise
@@ -124,7 +124,7 @@ class Store(GreenLife):
         at_once(self._writer_wiring.open(now))
         try:
             at_once(self._reader_wiring.open(now))
-        except Exception:
+        except BaseException:
             at_once(self._writer_wiring.close())
             raise
         writer.perform(self._writer.start(extents, now))

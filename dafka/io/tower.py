@@ -52,7 +52,7 @@ class Tower(GreenLife):
             try:
                 self._sub = TowerSub(self._context, self.config.sub)
                 self._pub = TowerPub(self._context, self.config.pub)
-            except Exception:
+            except BaseException:
                 at_once(self._context.close())
                 raise
         driver.add_executors({Forward: lambda action: self._pub.send(action.message)})

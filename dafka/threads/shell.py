@@ -103,7 +103,7 @@ class Shell(Generic[N]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.stop(time_to_end(kind))
+        self.stop(time_to_end(error))
 
     # In the background thread
 

@@ -15,7 +15,7 @@ from dafka.beam.exactly import WriteBatch, _stored
 from dafka.beam.nodes import new_partition
 from dafka.beam.records import Batch
 from dafka.beam.write import WriteBundle
-from dafka.errors import ConfigError, DafkaError, PublishTimeout
+from dafka.errors import ConfigError, PublishTimeout
 from tests.support.beam_runners import FailsOnce, RetryingRunner
 
 pytestmark = pytest.mark.io
@@ -162,7 +162,7 @@ def test_output_that_contradicts_what_stores_have_or_too_few_have_is_refused(clu
 
     publish((b"a", b"b"))
     publish((b"a", b"b"))
-    with pytest.raises(DafkaError, match=r"fewer than 2 stores have .* before offset 2"):
+    with pytest.raises(PublishTimeout, match=r"fewer than 2 stores have .* before offset 2"):
         publish((b"a", b"b"), 3, min_store_acks=2)
     with pytest.raises(ConflictingOutput, match=f"topic out partition {partition} offset 1: "):
         publish((b"a", b"c"))

@@ -11,12 +11,22 @@ import gevent
 import pytest
 
 import dafka
+from dafka.io.life import time_to_end
 from tests.support.live_nodes import LOOPBACK, fill, free_ports, tower_on
 from tests.support.waiting import during, take, until
 
 pytestmark = pytest.mark.io
 
 STOPS_WITHIN_S = 2.0
+
+
+def test_all_that_one_interruption_ends_has_one_time_together():
+    error = KeyboardInterrupt()
+    first = time_to_end(error)
+    assert first == pytest.approx(1.5, abs=0.1)
+    assert time_to_end(error) < first
+    for other in (None, ValueError(), GeneratorExit()):
+        assert time_to_end(other) is None
 
 
 def ended(node, *arguments) -> float:
@@ -49,7 +59,18 @@ class TestStartAndStop:
         with make[kind]() as node, pytest.raises(dafka.Closed, match="can be started once"):
             node.start()
 
-    @pytest.mark.parametrize("kind", KINDS)
+    def test_a_store_whose_start_is_interrupted_lets_go_of_its_directory(self, make, monkeypatch):
+        def interrupted(_: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(dafka.Store, "_open_nodes", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                make["store"]().start()
+        with make["store"]() as store:
+            assert store.started
+
+    @pytest.mark.parametrize("kind", [*KINDS, "cluster"])
     def test_a_node_cannot_be_started_again_after_its_stop(self, make, kind):
         node = make[kind]()
         with node:
