@@ -138,14 +138,11 @@ class Places(Life):
             self._note_given()
             await self._commits.commit(None, wait=wait)
             return
-        if isinstance(up_to, Record):
-            end = up_to.offset + 1
-        else:
-            end = up_to.next if isinstance(up_to, Run) else up_to.offset
         if isinstance(up_to, Position):
-            key = self._key(up_to.partition, up_to.topic)
+            key, end = self._key(up_to.partition, up_to.topic), up_to.offset
         else:
             key = up_to.topic, up_to.partition
+            end = up_to.next if isinstance(up_to, Run) else up_to.offset + 1
         if self._run is not None and _key(self._run) == key:
             self._sure = min(self._at, end - self._run.first)
         await self._commits.commit({key: end}, wait=wait)

@@ -238,9 +238,4 @@ def test_a_consumer_that_is_full_keeps_what_waits_of_a_producer_that_has_gone(
     peers = other._wiring.discovery.peers
     until(lambda: all(peer.address != producer.address for peer in peers.values()))
     stays(lambda: consumer._machine.full, 0.5)
-    contents: list[bytes] = []
-    for run in consumer.runs(timeout=10):
-        contents += run.contents
-        if len(contents) == len(expected):
-            break
-    assert contents == expected
+    assert [record.content for record in take(consumer, len(expected))] == expected
